@@ -1,0 +1,377 @@
+// Package lab runs a stage's whole cluster on this machine, hurts it, and talks to it.
+//
+// Each node is a child process of the stage's own binary. Links between nodes, and between the prompt
+// and a node, run through a forwarder that can cut, delay and stall them. Commands come from a prompt, a
+// pipe or a scene: a file of commands with the outcome that must follow each. See the table in
+// commands.go for what can be said, and scene.go for how outcomes are written.
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"raftworkbook/common/wire"
+)
+
+// The stages from which a node takes more flags, and the lab more commands.
+const (
+	firstCluster = 2 // nodes that talk to each other
+	firstDurable = 3 // data on disk
+)
+
+// Options say what to run.
+type Options struct {
+	// Stage decides the nodes' flags, the commands there are, and which outcome a scene expects.
+	Stage int
+
+	// Bin is the binary whose "node" command is a node; if empty, the one that runs now.
+	Bin string
+
+	// Nodes is how many there are, n1 and up; if 0, one.
+	Nodes int
+
+	// Dir holds the nodes' data, from stage 3 on. If empty it is a temporary one, gone after Close.
+	Dir string
+
+	// Direct lets nodes and clients connect without the forwarder, for benchmarks. No link can be hurt.
+	Direct bool
+
+	// Out takes what nodes write, each line after the node's name, and the news of their end. The lab
+	// writes whole lines and never two at once. If nil, they are dropped.
+	Out io.Writer
+}
+
+// A Node is one member of the cluster, alive or not.
+type Node struct {
+	// ID is its name: n1.
+	ID string
+
+	// Client is the address where it serves clients, Peer where it hears other nodes.
+	Client, Peer string
+
+	// Dir holds its data; empty before stage 3.
+	Dir string
+}
+
+// A Lab is a running cluster. Its methods may be called from many goroutines at once.
+type Lab struct {
+	opt     Options
+	block   block
+	network *network
+	tempDir string
+	members []*member
+
+	client  client
+	session session
+
+	outMu sync.Mutex
+
+	mu      sync.Mutex
+	closed  bool
+	cpu     time.Duration
+	crashes []error
+}
+
+// A member is a node and the process that is it at the moment.
+type member struct {
+	Node
+
+	// changing is held while a process is started or ended, so that a node has one at most.
+	changing sync.Mutex
+
+	mu     sync.Mutex
+	proc   *process // the last one; nil before the first
+	paused bool
+}
+
+// Start starts a cluster and waits until every node listens; ctx bounds that wait, no more. The caller
+// must call Close.
+func Start(ctx context.Context, opt Options) (*Lab, error) {
+	opt.Nodes = max(opt.Nodes, 1)
+	if err := opt.check(); err != nil {
+		return nil, err
+	}
+	if opt.Bin == "" {
+		bin, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		opt.Bin = bin
+	}
+	if opt.Out == nil {
+		opt.Out = io.Discard
+	}
+	l := &Lab{opt: opt}
+	if err := l.start(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Nodes > maxNodes:
+		return fmt.Errorf("a lab has at most %d nodes, not %d", maxNodes, o.Nodes)
+	case o.Nodes > 1 && o.Stage < firstCluster:
+		return fmt.Errorf("stage %d has one node, not %d: clusters begin with stage %d", o.Stage, o.Nodes, firstCluster)
+	case o.Dir != "" && o.Stage < firstDurable:
+		return fmt.Errorf("stage %d keeps nothing on disk: data directories begin with stage %d", o.Stage, firstDurable)
+	}
+	return nil
+}
+
+func (l *Lab) start(ctx context.Context) (err error) {
+	if l.block, err = claim(l.opt.Nodes); err != nil {
+		return err
+	}
+	dir, err := l.dataDir()
+	if err != nil {
+		return err
+	}
+	for i := 1; i <= l.opt.Nodes; i++ {
+		n := Node{ID: "n" + strconv.Itoa(i), Client: l.block.client(i), Peer: l.block.peer(i)}
+		if dir != "" {
+			n.Dir = filepath.Join(dir, n.ID)
+		}
+		l.members = append(l.members, &member{Node: n})
+	}
+	l.network = newNetwork(l.block, l.Nodes(), l.opt.Direct)
+	return each(l.members, func(m *member) error { return l.startNode(ctx, m) })
+}
+
+// dataDir makes the directory that holds the nodes' data, absolute so that their logs can name it.
+func (l *Lab) dataDir() (string, error) {
+	if l.opt.Stage < firstDurable {
+		return "", nil
+	}
+	if l.opt.Dir == "" {
+		dir, err := os.MkdirTemp("", "raftworkbook-")
+		l.tempDir = dir
+		return dir, err
+	}
+	dir, err := filepath.Abs(l.opt.Dir)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// Nodes lists the nodes in order of their number.
+func (l *Lab) Nodes() []Node {
+	var ns []Node
+	for _, m := range l.members {
+		ns = append(ns, m.Node)
+	}
+	return ns
+}
+
+// CPU is the processor time, user and system, of all processes of the cluster that have ended: after
+// Close, of all there were.
+func (l *Lab) CPU() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cpu
+}
+
+// Close ends the cluster and gives back processes, ports and temporary files. It is done within seconds,
+// and may be called again, with no effect. The error names the nodes that ended by themselves during the
+// lab's life, and not well.
+//
+// Nodes are killed, not asked to end: a node must survive a kill at any moment, and so the end of a lab
+// takes no longer when one does not listen.
+func (l *Lab) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+
+	err := each(l.members, l.killNode)
+	l.client.close()
+	if l.network != nil {
+		err = errors.Join(err, l.network.close())
+	}
+	if l.block.Listener != nil {
+		l.block.Close()
+	}
+	if l.tempDir != "" {
+		err = errors.Join(err, os.RemoveAll(l.tempDir))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Join(append(l.crashes, err)...)
+}
+
+func (l *Lab) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// member finds a node by its name.
+func (l *Lab) member(id string) (*member, error) {
+	for _, m := range l.members {
+		if m.ID == id {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no node %q; there is %s", id, strings.Join(l.ids(), ", "))
+}
+
+func (l *Lab) ids() []string {
+	var ids []string
+	for _, m := range l.members {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// flags are a node's command line after its name, as far as the stage has them.
+func (l *Lab) flags(n Node) []string {
+	flags := []string{"-listen", n.Client, "-leash"}
+	if l.opt.Stage >= firstCluster {
+		var cluster []string
+		for _, o := range l.Nodes() {
+			cluster = append(cluster, o.ID+"="+o.Peer+"/"+o.Client)
+		}
+		flags = append(flags, "-peer", n.Peer, "-cluster", strings.Join(cluster, ","))
+		if !l.opt.Direct {
+			flags = append(flags, "-via", l.block.Addr().String())
+		}
+	}
+	if l.opt.Stage == firstCluster {
+		flags = append(flags, "-leader", "n1") // named by flag in this stage alone
+	}
+	if n.Dir != "" {
+		flags = append(flags, "-data", n.Dir)
+	}
+	return flags
+}
+
+// startNode starts the process of a node that has none, and waits until it listens.
+func (l *Lab) startNode(ctx context.Context, m *member) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if l.isClosed() {
+		return errors.New("the lab is closed")
+	}
+	p, err := launch(l.opt.Bin, m.ID, l.flags(m.Node), func(line string) { l.say(m.ID, "| "+line) })
+	if err != nil {
+		return fmt.Errorf("%s does not start: %w", m.ID, err)
+	}
+	m.mu.Lock()
+	m.proc, m.paused = p, false
+	m.mu.Unlock()
+	select {
+	case <-p.ready:
+		go l.bury(m, p)
+		return nil
+	case <-p.exited:
+		err = errors.New(p.epitaph())
+	case <-time.After(readyTime):
+		err = fmt.Errorf("it does not listen after %v", readyTime)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	err = errors.Join(err, p.kill())
+	l.account(p)
+	return fmt.Errorf("%s does not start: %w", m.ID, err)
+}
+
+// bury waits for the end of a process that was ready, and tells of it if it came by itself.
+func (l *Lab) bury(m *member, p *process) {
+	<-p.exited
+	l.client.hangUp(m.ID)
+}
+
+func (l *Lab) account(p *process) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cpu += p.cpu()
+}
+
+// killNode ends the process of a node as a crash would, if there is one.
+func (l *Lab) killNode(m *member) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	p := m.process()
+	if p == nil {
+		return nil
+	}
+	if err := p.kill(); err != nil {
+		return fmt.Errorf("%s: %w", m.ID, err)
+	}
+	l.client.hangUp(m.ID)
+	return nil
+}
+
+// say writes a line about a node.
+func (l *Lab) say(id, line string) {
+	l.outMu.Lock()
+	defer l.outMu.Unlock()
+	fmt.Fprintf(l.opt.Out, "%s %s\n", id, line)
+}
+
+func (m *member) process() *process {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.proc
+}
+
+// state is the process's state in one word.
+func (m *member) state() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.proc == nil || m.proc.gone():
+		return "dead"
+	case m.paused:
+		return "paused"
+	default:
+		return "running"
+	}
+}
+
+// pause stops or continues a node's process.
+func (m *member) pause(on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.proc == nil || m.proc.gone() {
+		return fmt.Errorf("%s is dead; restart %s starts it", m.ID, m.ID)
+	}
+	sig := syscall.SIGCONT
+	if on {
+		sig = syscall.SIGSTOP
+	}
+	if err := m.proc.cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("%s: %w", m.ID, err)
+	}
+	m.paused = on
+	return nil
+}
+
+// each does the same to all members at once, and joins the errors in their order.
+func each(ms []*member, do func(*member) error) error {
+	errs := make([]error, len(ms))
+	var wg sync.WaitGroup
+	for i, m := range ms {
+		wg.Go(func() { errs[i] = do(m) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+var _ = slices.Sort[[]string]
+var _ = wire.Dial

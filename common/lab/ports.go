@@ -1,0 +1,70 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+)
+
+// Ports come in blocks of blockSize, one for each lab on the machine: in block k, node i serves clients
+// on 7000+200k+i and its peers on 7100+200k+i, and the lab's forwarder listens on 7099+200k. All lie
+// below the range from which systems take the ports of outgoing connections (32768 and up on Linux), so
+// that no connection takes the port of a node that is dead for the moment.
+const (
+	firstPort = 7000
+	blockSize = 200
+	maxNodes  = 98
+	blocks    = (32768 - firstPort) / blockSize
+)
+
+// A block is a claim on one block of ports: it is held by listening on the block's own port, for the
+// lab's whole life.
+type block struct {
+	number int
+	net.Listener
+}
+
+// claim takes the first block that nobody holds and whose first n ports of either kind are free.
+func claim(n int) (block, error) {
+	var last error
+	for k := range blocks {
+		b, err := take(k, n)
+		if err == nil {
+			return b, nil
+		}
+		last = err
+	}
+	return block{}, fmt.Errorf("no block of free ports from %d on: %w", firstPort, last)
+}
+
+func take(k, n int) (block, error) {
+	b := block{number: k}
+	l, err := net.Listen("tcp", b.addr(99))
+	if err != nil {
+		return block{}, err
+	}
+	b.Listener = l
+	for i := 1; i <= n; i++ {
+		if err := errors.Join(bindable(b.client(i)), bindable(b.peer(i))); err != nil {
+			l.Close()
+			return block{}, err
+		}
+	}
+	return b, nil
+}
+
+func (b block) client(i int) string { return b.addr(i) }
+func (b block) peer(i int) string   { return b.addr(100 + i) }
+
+func (b block) addr(offset int) string {
+	return fmt.Sprintf("127.0.0.1:%d", firstPort+blockSize*b.number+offset)
+}
+
+// bindable says why nothing can listen on addr now.
+func bindable(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}

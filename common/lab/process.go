@@ -1,0 +1,206 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// readyTime bounds the time from the start of a node until it listens.
+	readyTime = 15 * time.Second
+
+	// reapTime bounds the time from a kill until the process is gone.
+	reapTime = 5 * time.Second
+
+	// pipeTime is how long what a dead process has written may take to be read, should another process
+	// hold its pipes open.
+	pipeTime = time.Second
+
+	// maxLogLine is how much of one line of a node's output is kept together, in bytes.
+	maxLogLine = 4 << 10
+)
+
+// childEnv marks a process that a lab has started.
+const childEnv = "LAB_CHILD"
+
+// Child reports whether a lab started this process. A stage's tests ask it in TestMain, so that the test
+// binary itself serves as the node:
+//
+//	func TestMain(m *testing.M) {
+//		if lab.Child() {
+//			main()
+//			return
+//		}
+//		m.Run()
+//	}
+func Child() bool { return os.Getenv(childEnv) == "1" }
+
+// A process is one run of a node's program.
+//
+// Its standard input is a leash: the node ends when the other end is closed, which also happens when the
+// lab is killed. It has a process group of its own, so that Ctrl-C at the terminal reaches the lab alone.
+type process struct {
+	cmd   *exec.Cmd
+	leash io.Closer
+
+	// say takes each line that the process writes.
+	say func(line string)
+
+	// ready is closed when the process has said that it listens.
+	ready chan struct{}
+
+	// exited is closed when the process is gone and all that it wrote has been said.
+	exited chan struct{}
+
+	killed atomic.Bool
+
+	mu        sync.Mutex
+	lastWords string
+}
+
+// launch starts a node: bin node -id ID ... It does not wait until the node is ready.
+func launch(bin, id string, args []string, say func(line string)) (*process, error) {
+	p := &process{
+		cmd:    exec.Command(bin, append([]string{"node", "-id", id}, args...)...),
+		say:    say,
+		ready:  make(chan struct{}),
+		exited: make(chan struct{}),
+	}
+	// A binary with the race detector stops at the first race, so that the lab hears of it.
+	p.cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=halt_on_error=1 "+os.Getenv("GORACE"))
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.WaitDelay = pipeTime
+	out := &lineWriter{line: p.hear(id + " listening on ")}
+	errs := &lineWriter{line: p.complain}
+	p.cmd.Stdout, p.cmd.Stderr = out, errs
+	leash, err := p.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.leash = leash
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(p.exited)
+		p.cmd.Wait() // its error is in ProcessState, or that of the pipes, of which nothing depends
+		out.flush()
+		errs.flush()
+	}()
+	return p, nil
+}
+
+// hear takes the lines of standard output. The first that begins with greeting says that the node is
+// ready, and is not passed on.
+func (p *process) hear(greeting string) func(string) {
+	greeted := false
+	return func(line string) {
+		if !greeted && strings.HasPrefix(line, greeting) {
+			greeted = true
+			close(p.ready)
+			return
+		}
+		p.say(line)
+	}
+}
+
+// complain takes the lines of standard error. It keeps the last one, or the one with which a Go program
+// begins to die.
+func (p *process) complain(line string) {
+	p.mu.Lock()
+	if line != "" && !isFatal(p.lastWords) {
+		p.lastWords = line
+	}
+	p.mu.Unlock()
+	p.say(line)
+}
+
+func isFatal(line string) bool {
+	return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") ||
+		strings.HasPrefix(line, "WARNING: DATA RACE")
+}
+
+// epitaph says how a process ended that is gone: "exit status 1: disk full".
+func (p *process) epitaph() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	how := p.cmd.ProcessState.String()
+	if p.lastWords == "" {
+		return how
+	}
+	return how + ": " + p.lastWords
+}
+
+// failed reports whether a process that is gone ended by itself and not well.
+func (p *process) failed() bool {
+	return !p.killed.Load() && p.cmd.ProcessState.ExitCode() > 0
+}
+
+// kill ends the process as a crash would, paused or not, and returns once it is gone.
+func (p *process) kill() error {
+	p.killed.Store(true)
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(reapTime):
+		return fmt.Errorf("process %d is still there %v after it was killed", p.cmd.Process.Pid, reapTime)
+	}
+}
+
+// gone reports whether the process has ended.
+func (p *process) gone() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// cpu is the processor time, user and system, of a process that is gone.
+func (p *process) cpu() time.Duration {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+// A lineWriter cuts what is written to it into lines. A line longer than maxLogLine comes in pieces.
+type lineWriter struct {
+	line func(string)
+	rest []byte
+}
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.rest = append(w.rest, b...)
+	for {
+		i := bytes.IndexByte(w.rest, '\n')
+		switch {
+		case i >= 0:
+			w.line(strings.TrimSuffix(string(w.rest[:i]), "\r"))
+			w.rest = w.rest[i+1:]
+		case len(w.rest) >= maxLogLine:
+			w.line(string(w.rest[:maxLogLine]))
+			w.rest = w.rest[maxLogLine:]
+		default:
+			return len(b), nil
+		}
+	}
+}
+
+// flush hands on a last line without its newline.
+func (w *lineWriter) flush() {
+	if len(w.rest) > 0 {
+		w.line(string(w.rest))
+		w.rest = nil
+	}
+}
