@@ -13,14 +13,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
-	"raftworkbook/common/wire"
+	"raftworkbook/common/netfault"
 )
 
 // The stages from which a node takes more flags, and the lab more commands.
@@ -65,11 +65,11 @@ type Node struct {
 
 // A Lab is a running cluster. Its methods may be called from many goroutines at once.
 type Lab struct {
-	opt     Options
-	block   block
-	network *network
-	tempDir string
-	members []*member
+	opt       Options
+	block     block
+	forwarder *netfault.Forwarder // owns the block's listener; nil if links are direct
+	tempDir   string
+	members   []*member
 
 	client  client
 	session session
@@ -145,7 +145,13 @@ func (l *Lab) start(ctx context.Context) (err error) {
 		}
 		l.members = append(l.members, &member{Node: n})
 	}
-	l.network = newNetwork(l.block, l.Nodes(), l.opt.Direct)
+	if !l.opt.Direct {
+		l.forwarder = netfault.New(l.block, netfault.Options{})
+		for _, m := range l.members {
+			l.forwarder.Name(m.Client, m.ID)
+			l.forwarder.Name(m.Peer, m.ID)
+		}
+	}
 	return each(l.members, func(m *member) error { return l.startNode(ctx, m) })
 }
 
@@ -200,11 +206,11 @@ func (l *Lab) Close() error {
 
 	err := each(l.members, l.killNode)
 	l.client.close()
-	if l.network != nil {
-		err = errors.Join(err, l.network.close())
-	}
-	if l.block.Listener != nil {
-		l.block.Close()
+	switch {
+	case l.forwarder != nil:
+		err = errors.Join(err, l.forwarder.Close())
+	case l.block.Listener != nil:
+		err = errors.Join(err, l.block.Close())
 	}
 	if l.tempDir != "" {
 		err = errors.Join(err, os.RemoveAll(l.tempDir))
@@ -260,14 +266,21 @@ func (l *Lab) flags(n Node) []string {
 	return flags
 }
 
-// startNode starts the process of a node that has none, and waits until it listens.
+// startNode starts a node's process, after killing the one that may run, and waits until it listens.
 func (l *Lab) startNode(ctx context.Context, m *member) error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if l.isClosed() {
 		return errors.New("the lab is closed")
 	}
-	p, err := launch(l.opt.Bin, m.ID, l.flags(m.Node), func(line string) { l.say(m.ID, "| "+line) })
+	if p := m.process(); p != nil {
+		if err := p.kill(); err != nil {
+			return fmt.Errorf("%s: %w", m.ID, err)
+		}
+	}
+	p, err := launch(l.opt.Bin, m.ID, l.flags(m.Node),
+		func(line string) { l.say(m.ID + " | " + line) },
+		func(p *process) { l.bury(m, p) })
 	if err != nil {
 		return fmt.Errorf("%s does not start: %w", m.ID, err)
 	}
@@ -276,30 +289,30 @@ func (l *Lab) startNode(ctx context.Context, m *member) error {
 	m.mu.Unlock()
 	select {
 	case <-p.ready:
-		go l.bury(m, p)
 		return nil
 	case <-p.exited:
 		err = errors.New(p.epitaph())
 	case <-time.After(readyTime):
-		err = fmt.Errorf("it does not listen after %v", readyTime)
+		err = errors.Join(fmt.Errorf("it does not listen after %v", readyTime), p.kill())
 	case <-ctx.Done():
-		err = ctx.Err()
+		err = errors.Join(ctx.Err(), p.kill())
 	}
-	err = errors.Join(err, p.kill())
-	l.account(p)
 	return fmt.Errorf("%s does not start: %w", m.ID, err)
 }
 
-// bury waits for the end of a process that was ready, and tells of it if it came by itself.
+// bury notes the end of a process, and tells of it if it came by itself.
 func (l *Lab) bury(m *member, p *process) {
-	<-p.exited
 	l.client.hangUp(m.ID)
-}
-
-func (l *Lab) account(p *process) {
+	byItself := p.listens() && !p.killed.Load()
+	if byItself {
+		l.say(m.ID + " ended by itself: " + p.epitaph())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cpu += p.cpu()
+	if byItself && p.crashed() {
+		l.crashes = append(l.crashes, fmt.Errorf("%s ended by itself: %s", m.ID, p.epitaph()))
+	}
 }
 
 // killNode ends the process of a node as a crash would, if there is one.
@@ -313,15 +326,20 @@ func (l *Lab) killNode(m *member) error {
 	if err := p.kill(); err != nil {
 		return fmt.Errorf("%s: %w", m.ID, err)
 	}
-	l.client.hangUp(m.ID)
 	return nil
 }
 
-// say writes a line about a node.
-func (l *Lab) say(id, line string) {
+// say writes a line to Out, without what could move a terminal's cursor.
+func (l *Lab) say(line string) {
+	line = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, line)
 	l.outMu.Lock()
 	defer l.outMu.Unlock()
-	fmt.Fprintf(l.opt.Out, "%s %s\n", id, line)
+	io.WriteString(l.opt.Out, line+"\n")
 }
 
 func (m *member) process() *process {
@@ -372,6 +390,3 @@ func each(ms []*member, do func(*member) error) error {
 	wg.Wait()
 	return errors.Join(errs...)
 }
-
-var _ = slices.Sort[[]string]
-var _ = wire.Dial

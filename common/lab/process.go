@@ -58,7 +58,7 @@ type process struct {
 	// ready is closed when the process has said that it listens.
 	ready chan struct{}
 
-	// exited is closed when the process is gone and all that it wrote has been said.
+	// exited is closed when the process is gone, all that it wrote has been said, and buried has run.
 	exited chan struct{}
 
 	killed atomic.Bool
@@ -67,8 +67,9 @@ type process struct {
 	lastWords string
 }
 
-// launch starts a node: bin node -id ID ... It does not wait until the node is ready.
-func launch(bin, id string, args []string, say func(line string)) (*process, error) {
+// launch starts a node: bin node -id ID ... It does not wait until the node is ready. Once it is gone,
+// and before anyone who waits for that goes on, buried is called.
+func launch(bin, id string, args []string, say func(line string), buried func(*process)) (*process, error) {
 	p := &process{
 		cmd:    exec.Command(bin, append([]string{"node", "-id", id}, args...)...),
 		say:    say,
@@ -95,6 +96,7 @@ func launch(bin, id string, args []string, say func(line string)) (*process, err
 		p.cmd.Wait() // its error is in ProcessState, or that of the pipes, of which nothing depends
 		out.flush()
 		errs.flush()
+		buried(p)
 	}()
 	return p, nil
 }
@@ -140,9 +142,17 @@ func (p *process) epitaph() string {
 	return how + ": " + p.lastWords
 }
 
-// failed reports whether a process that is gone ended by itself and not well.
-func (p *process) failed() bool {
-	return !p.killed.Load() && p.cmd.ProcessState.ExitCode() > 0
+// crashed reports whether a process that is gone ended with an error, rather than well or by a signal.
+func (p *process) crashed() bool { return p.cmd.ProcessState.ExitCode() > 0 }
+
+// listens reports whether the process has said that it is ready.
+func (p *process) listens() bool {
+	select {
+	case <-p.ready:
+		return true
+	default:
+		return false
+	}
 }
 
 // kill ends the process as a crash would, paused or not, and returns once it is gone.

@@ -44,13 +44,16 @@ func expected(cas Op) register {
 // A state is a register, and what keeps the search short when outcomes are unknown.
 //
 // An operation of unknown outcome can always be placed last, where it changes no
-// answer. So it is worth placing earlier only if the next answer depends on it: not
-// if it changes nothing, and not if it is overwritten before anyone looked. Without
-// this rule, every subset of the open operations is tried at every step.
+// answer. So it is worth placing earlier only if it changes something, and if the
+// operation placed next answers otherwise, or leaves something else, than it would
+// have done without it. Without this rule, every subset of the open operations is
+// tried at every step.
 type state struct {
 	register
-	unanswered int  // operations with an answer that are still to be placed
-	unseen     bool // the register was left by an open operation, and nothing looked yet
+	unanswered int // operations with an answer that are still to be placed
+	// If the operation placed last is an open one: what was there before it.
+	open   bool
+	before register
 }
 
 // step places op next. A nil answer is an unknown one.
@@ -58,15 +61,17 @@ func (s state) step(op Op, answer *Answer) (bool, state) {
 	if answer == nil && s.unanswered == 0 {
 		return true, s
 	}
-	overwrites := op.Kind == Put || op.Kind == Delete && answer == nil
-	if s.unseen && overwrites {
-		return false, s
-	}
 	given, next := s.apply(op)
-	if answer == nil {
-		return next != s.register, state{next, s.unanswered, true}
+	if s.open {
+		without, same := s.before.apply(op)
+		if same == next && (answer == nil || without == given) {
+			return false, s
+		}
 	}
-	return given == *answer, state{next, s.unanswered - 1, false}
+	if answer == nil {
+		return next != s.register, state{next, s.unanswered, true, s.register}
+	}
+	return given == *answer, state{next, s.unanswered - 1, false, register{}}
 }
 
 // judge says whether the events of one key are linearizable, as far as can be found

@@ -1,9 +1,6 @@
 package linear
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // A sight is what an answer tells of the register at the moment just before its
 // operation took effect: exactly what it held, or only its length in bytes (an absent
@@ -91,8 +88,14 @@ func (e event) appendMayLeave(s sight) bool {
 	return s.length == length
 }
 
-// makes reports whether e may have brought about what s saw.
-func (e event) makes(s sight) bool { return e.changes() && e.mayLeave(s) }
+// makes reports whether e may have brought about what s saw, where it was not so
+// before.
+func (e event) makes(s sight) bool {
+	if e.op.Kind == Append && e.op.Value == "" { // changes only an absent key
+		return s.fits(register{true, ""})
+	}
+	return e.changes() && e.mayLeave(s)
+}
 
 // made says how what s saw comes about, after "nothing".
 func (s sight) made(key string) string {
@@ -104,5 +107,5 @@ func (s sight) made(key string) string {
 	case s.length < 0:
 		return "wrote " + name(key)
 	}
-	return fmt.Sprintf("left %s %d bytes long", name(key), s.length)
+	return "left " + name(key) + " " + bytes(s.length) + " long"
 }

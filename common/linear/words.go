@@ -31,7 +31,7 @@ func quote(value string) string {
 	if len(value) <= 4*edge {
 		return strconv.Quote(value)
 	}
-	return fmt.Sprintf("%q…%q (%d bytes)", value[:edge], value[len(value)-edge:], len(value))
+	return fmt.Sprintf("%q…%q (%s)", value[:edge], value[len(value)-edge:], bytes(len(value)))
 }
 
 func (r register) String() string {
@@ -124,4 +124,11 @@ func times(n int) string {
 		return "twice"
 	}
 	return strconv.Itoa(n) + " times"
+}
+
+func bytes(n int) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return strconv.Itoa(n) + " bytes"
 }

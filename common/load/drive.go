@@ -4,10 +4,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"maps"
+	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"sync"
 	"time"
 )
@@ -96,7 +95,12 @@ func fill(ctx context.Context, addr string, l load) error {
 		})
 	}
 	running.Wait()
-	return errors.Join(slices.DeleteFunc(failed, func(err error) bool { return err == nil })[:]...)
+	for _, err := range failed {
+		if err != nil {
+			return fmt.Errorf("cannot fill the keys: %w", err)
+		}
+	}
+	return nil
 }
 
 // A worker is one connection with one request outstanding at a time. One goroutine writes and reads.
@@ -202,11 +206,4 @@ func reason(err error) string {
 		err = op.Err
 	}
 	return err.Error()
-}
-
-// worst returns what went wrong, the most frequent first.
-func worst(errors map[string]int) []string {
-	return slices.SortedFunc(maps.Keys(errors), func(a, b string) int {
-		return 2*compareInts(errors[b], errors[a]) + compareStrings(a, b)
-	})
 }

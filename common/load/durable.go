@@ -34,7 +34,7 @@ func runDurable(ctx context.Context, out io.Writer, path string) error {
 // A journal appends lines for many connections, with one flush for all that arrive during the flush
 // before. At most one line a connection waits.
 type journal struct {
-	file *os.File
+	file file
 
 	mu      sync.Mutex
 	arrived sync.Cond // next has its first line, or stopped is set
@@ -43,6 +43,12 @@ type journal struct {
 
 	// err is why the disk failed; the writer's own until it has ended.
 	err error
+}
+
+// A file is what a journal needs of an *os.File.
+type file interface {
+	io.Writer
+	Sync() error
 }
 
 // A batch is what one flush makes durable.
@@ -54,8 +60,8 @@ type batch struct {
 	flushed bool
 }
 
-func newJournal(file *os.File) *journal {
-	j := &journal{file: file, next: &batch{done: make(chan struct{})}}
+func newJournal(f file) *journal {
+	j := &journal{file: f, next: &batch{done: make(chan struct{})}}
 	j.arrived.L = &j.mu
 	return j
 }

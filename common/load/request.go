@@ -17,6 +17,8 @@ type request struct {
 	id, idField, key []byte
 	// wants is what a right answer holds beside the id. It is nil where the answer is the line itself.
 	wants [][]byte
+	// found is the value that a get must find; nil for a put.
+	found *string
 	sent  int
 }
 
@@ -37,6 +39,7 @@ func newRequest(op, value string, echoed bool) *request {
 	if op == "put" {
 		q.line = fmt.Appendf(q.line, `,"value":%q`, value)
 	} else {
+		q.found = &value
 		wants = append(wants, []byte(`"found":true`), fmt.Appendf(nil, `"value":%q`, value))
 	}
 	q.line = append(q.line, "}\n"...)
@@ -90,7 +93,7 @@ func (q *request) complaint(answer []byte) string {
 	return ""
 }
 
-// explain is the slow half of complaint, for an answer that is not as expected.
+// explain is the slow half of complaint, for an answer that is wrong, or right in other words.
 func (q *request) explain(answer []byte) string {
 	var r wire.Response
 	err := json.Unmarshal(answer, &r)
@@ -103,7 +106,9 @@ func (q *request) explain(answer []byte) string {
 		return "not ok"
 	case fmt.Sprint(r.ID) != string(q.id):
 		return "wrong id"
-	default:
+	case q.found != nil && (r.Value == nil || *r.Value != *q.found):
 		return "wrong value"
+	default:
+		return ""
 	}
 }

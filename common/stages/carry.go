@@ -20,8 +20,8 @@ type patch struct {
 	from tree.Stage
 	// base is the file as it was; nil if it is new.
 	base []byte
-	// changed is the file as it is now.
-	changed []byte
+	// after is the file as it is now.
+	after []byte
 }
 
 // carry merges the change that was made to a file of one stage, since the revision
@@ -60,13 +60,13 @@ func (w workbook) carry(out io.Writer, file string, from int, base string) error
 func (w workbook) patch(file string, from tree.Stage, base string) (patch, error) {
 	p := patch{file: file, from: from}
 	var err error
-	if p.changed, err = os.ReadFile(filepath.Join(from.Dir, file)); err != nil {
+	if p.after, err = os.ReadFile(filepath.Join(from.Dir, file)); err != nil {
 		return p, err
 	}
 	if p.base, err = w.committed(base, from.Name+"/"+file); err != nil {
 		return p, err
 	}
-	if p.base != nil && bytes.Equal(p.base, p.changed) {
+	if p.base != nil && bytes.Equal(p.base, p.after) {
 		return p, fmt.Errorf("%s/%s is as it was in %s: nothing to carry (BASE=HEAD~1 carries what the last commit changed)",
 			from.Name, file, base)
 	}
@@ -106,39 +106,39 @@ func (p patch) merge(to tree.Stage) (outcome string, conflicts bool, err error) 
 	if err != nil && !absent {
 		return "", false, err
 	}
-	base, changed := respell(p.base, p.from, to), respell(p.changed, p.from, to)
+	base, after := respell(p.base, p.from, to), respell(p.after, p.from, to)
 	switch {
 	case absent && p.base != nil:
 		return "is not there, skipped", false, nil
 	case absent:
-		return "new, copied", false, errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, changed, 0o644))
-	case bytes.Equal(ours, changed):
+		return "new, copied", false, errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, after, 0o644))
+	case bytes.Equal(ours, after):
 		return "has it already", false, nil
 	case bytes.Equal(ours, base):
-		return "was the same, now the new version", false, os.WriteFile(name, changed, 0o644)
+		return "was the same, now the new version", false, os.WriteFile(name, after, 0o644)
 	}
-	n, err := p.mergeFile(name, base, changed)
+	n, err := p.mergeFile(name, base, after)
 	if err != nil || n == 0 {
 		return "merged", false, err
 	}
 	return fmt.Sprintf("CONFLICT, %d marked in the file", n), true, nil
 }
 
-// mergeFile merges the change from base to changed into the named file, and
+// mergeFile merges the change from base to after into the named file, and
 // returns how many conflicts it has left in it.
-func (p patch) mergeFile(name string, base, changed []byte) (conflicts int, err error) {
+func (p patch) mergeFile(name string, base, after []byte) (conflicts int, err error) {
 	dir, err := os.MkdirTemp("", "stages-carry-")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	baseFile, changedFile := filepath.Join(dir, "base"), filepath.Join(dir, "changed")
-	if err := errors.Join(os.WriteFile(baseFile, base, 0o600), os.WriteFile(changedFile, changed, 0o600)); err != nil {
+	baseFile, afterFile := filepath.Join(dir, "base"), filepath.Join(dir, "after")
+	if err := errors.Join(os.WriteFile(baseFile, base, 0o600), os.WriteFile(afterFile, after, 0o600)); err != nil {
 		return 0, err
 	}
 	git := exec.Command("git", "merge-file",
 		"-L", "this stage", "-L", "before", "-L", fmt.Sprintf("carried from stage %d", p.from.Number),
-		name, baseFile, changedFile)
+		name, baseFile, afterFile)
 	said, err := git.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() < 128 {
 		return exit.ExitCode(), nil

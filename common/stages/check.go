@@ -17,7 +17,7 @@ func (w workbook) check(out io.Writer) error {
 		fmt.Fprintln(out, p)
 	}
 	if n := len(problems); n > 0 {
-		return fmt.Errorf("steps and borders: %d problems", n)
+		return fmt.Errorf("steps and borders do not hold: %d found", n)
 	}
 	return nil
 }

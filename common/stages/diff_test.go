@@ -33,12 +33,12 @@ func TestDiff_shows_the_step_in_reading_order(t *testing.T) {
 	require.Contains(t, shown, "+// Call is new.\n+func Call() {\n+\tprintln(\"called\")\n+}\n")
 	require.NotContains(t, shown, "B000", "patches are named, not shown")
 	require.Contains(t, shown, `
-~ main.go                     +4  -1
-+ client/client.go            +6  -0  the calls
-- kv/kv.go                    +0  -4
-~ README.md                   +1  -1
-+ client/client_test.go       +1  -0  the calls
-+ testdata/bugs/a_bug.patch   +1  -0
+~ main.go                    +4  -1
++ client/client.go           +6  -0  the calls
+- kv/kv.go                   +0  -4
+~ README.md                  +1  -1
++ client/client_test.go      +1  -0  the calls
++ testdata/bugs/a_bug.patch  +1  -0
 
 11 lines of code: 8 added, 3 removed, without blank lines, comments and tests (bound 20)
 `)

@@ -1,0 +1,81 @@
+// Command bugs shows that the tests of a stage can fail: it puts each bug of
+// stageN/testdata/bugs in, one at a time, and runs the test that should catch it.
+// The tree is not touched.
+//
+//	go run ./common/bugs             every stage
+//	go run ./common/bugs -stage 0    one stage
+//
+// A bug is a file NAME.patch, named for its behaviour: a few lines of header and a
+// diff with paths relative to the stage, so that the same patch serves the stages
+// that follow:
+//
+//	# B003 One read is taken for one message.
+//	# Rule: a line may arrive in any number of pieces.
+//	# Caught by: server TestServer_reassembles_a_line_from_single_bytes
+//	# Flags: -race
+//	--- a/server/conn.go
+//	+++ b/server/conn.go
+//	...
+//
+// "Caught by" names a package of the stage (. is the stage's own directory) and a
+// test in it, or several of them with commas between; each of them must fail. A
+// subtest is named by its path. Flags, which may be left out, are given to go test.
+// A line of header that begins with two spaces goes on with the line before it.
+//
+// To put one in by hand, and take it out again:
+//
+//	git apply --directory=stage0-kvserver stage0-kvserver/testdata/bugs/NAME.patch
+//	git apply -R --directory=stage0-kvserver stage0-kvserver/testdata/bugs/NAME.patch
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"raftworkbook/common/stages/tree"
+)
+
+func main() {
+	number := flag.Int("stage", -1, "the stage's `number`; all of them if left out")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "usage: bugs [-stage N]")
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, *number)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bugs:", err)
+		os.Exit(1)
+	}
+}
+
+// run checks the bugs of the stage with the given number, or of all stages if it is
+// negative.
+func run(ctx context.Context, number int) error {
+	root, err := tree.Root(".")
+	if err != nil {
+		return err
+	}
+	stages, err := tree.Stages(root)
+	if err != nil {
+		return err
+	}
+	if number >= 0 {
+		stage, err := tree.Find(stages, number)
+		if err != nil {
+			return err
+		}
+		stages = []tree.Stage{stage}
+	}
+	var failures []error
+	for _, s := range stages {
+		failures = append(failures, check(ctx, os.Stdout, s))
+	}
+	return errors.Join(failures...)
+}

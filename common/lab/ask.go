@@ -1,0 +1,268 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"raftworkbook/common/netfault"
+	"raftworkbook/common/wire"
+)
+
+const (
+	// defaultPatience is how long a command waits for its answer, unless "timeout" says otherwise.
+	defaultPatience = 2 * time.Second
+
+	// dialTime bounds one try to connect, so that a node out of reach leaves time to ask the next.
+	dialTime = 500 * time.Millisecond
+
+	// roundPause lies between two rounds through all nodes when none takes a request.
+	roundPause = 20 * time.Millisecond
+)
+
+// A client is the prompt's client: it holds one connection to each node that it has talked to.
+type client struct {
+	mu       sync.Mutex
+	conns    map[string]*wire.Conn // by node
+	leader   string                // who was it last; empty if not known
+	patience time.Duration         // 0 means defaultPatience
+	closed   bool
+}
+
+// ask sends a request to the cluster: to the leader as far as that is known, then wherever redirects
+// lead, then to one node after the other; and from stage 3 on, where there may be a leader soon, round
+// and round. What may have happened is never sent again.
+func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.client.limit())
+	defer cancel()
+	if len(l.members) == 1 {
+		return l.askNode(ctx, l.members[0], r)
+	}
+	again := time.NewTicker(roundPause)
+	defer again.Stop()
+	for {
+		resp, err := l.askAround(ctx, r)
+		if !elsewhere(err) {
+			return resp, err
+		}
+		nobody := &wire.Error{Code: "unavailable", Message: "no node takes it: " + err.Error()}
+		if l.opt.Stage < firstDurable {
+			return wire.Response{}, nobody
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return wire.Response{}, nobody
+		}
+	}
+}
+
+// askAround asks each node once at most, until one takes the request. Otherwise the error is that of the
+// node that was asked first, the most likely leader.
+func (l *Lab) askAround(ctx context.Context, r wire.Request) (wire.Response, error) {
+	todo := slices.Clone(l.members)
+	next := l.client.leaderNow()
+	var first error
+	for len(todo) > 0 {
+		i := max(0, slices.IndexFunc(todo, func(m *member) bool { return m.ID == next }))
+		m := todo[i]
+		todo = slices.Delete(todo, i, i+1)
+		resp, err := l.askNode(ctx, m, r)
+		if err == nil && r.Op != "get" && r.Op != "list" {
+			l.client.follow(m.ID)
+		}
+		if !elsewhere(err) {
+			return resp, err
+		}
+		if first == nil {
+			first = fmt.Errorf("%s: %w", m.ID, err)
+		}
+		if next = l.redirect(err); next != "" {
+			l.client.follow(next)
+		}
+	}
+	return wire.Response{}, first
+}
+
+// elsewhere reports whether nothing has happened and another node may take the request.
+func elsewhere(err error) bool {
+	var refusal *wire.Error
+	if errors.As(err, &refusal) {
+		return refusal.Code == "not_leader" || refusal.Code == "unavailable"
+	}
+	return errors.Is(err, wire.ErrNotSent)
+}
+
+// redirect is the node that a refusal names as the leader, or empty.
+func (l *Lab) redirect(err error) string {
+	var refusal *wire.Error
+	if !errors.As(err, &refusal) {
+		return ""
+	}
+	for _, m := range l.members {
+		if m.Client == refusal.Leader {
+			return m.ID
+		}
+	}
+	return ""
+}
+
+// askAt sends a request to one node, and reports whatever it answers.
+func (l *Lab) askAt(ctx context.Context, m *member, r wire.Request) (wire.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.client.limit())
+	defer cancel()
+	return l.askNode(ctx, m, r)
+}
+
+// askNode uses the connection that there is. Where that turns out to be lost before the request has
+// left, it dials a new one, once.
+func (l *Lab) askNode(ctx context.Context, m *member, r wire.Request) (wire.Response, error) {
+	if c := l.client.conn(m.ID); c != nil {
+		resp, err := c.Do(ctx, r)
+		if !errors.Is(err, wire.ErrNotSent) || ctx.Err() != nil {
+			return resp, err
+		}
+		l.client.drop(m.ID, c)
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	conn, err := l.dial(dialCtx, m.Client)
+	if err != nil {
+		return wire.Response{}, fmt.Errorf("%w: %w", wire.ErrNotSent, err)
+	}
+	c, err := l.client.keep(m.ID, wire.New(conn))
+	if err != nil {
+		return wire.Response{}, err
+	}
+	return c.Do(ctx, r)
+}
+
+// dial connects the client to an address, through the forwarder if there is one. Its error is short.
+func (l *Lab) dial(ctx context.Context, addr string) (conn net.Conn, err error) {
+	if l.forwarder != nil {
+		conn, err = netfault.Dial(ctx, l.forwarder.Addr().String(), clientName, addr)
+	} else {
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, errors.New("connection refused")
+	case ctx.Err() != nil:
+		return nil, errors.New("no connection in time")
+	}
+	return conn, err
+}
+
+// errorAnswer writes what became of a request that was not carried out, or not surely.
+func (l *Lab) errorAnswer(err error) string {
+	var refusal *wire.Error
+	switch {
+	case errors.As(err, &refusal):
+		answer := "error " + refusal.Error()
+		if leader := l.redirect(err); leader != "" {
+			answer += " (the leader is " + leader + ")"
+		}
+		return oneLine(answer)
+	case errors.Is(err, wire.ErrUnknown) && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("error timeout: outcome unknown: no answer within %v", l.client.limit())
+	case errors.Is(err, wire.ErrUnknown):
+		return oneLine("error timeout: " + err.Error())
+	default:
+		return oneLine("error unavailable: " + err.Error())
+	}
+}
+
+// oneLine keeps what came from outside from looking like more than one line.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func (c *client) limit() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.patience == 0 {
+		return defaultPatience
+	}
+	return c.patience
+}
+
+func (c *client) setPatience(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.patience = d
+}
+
+func (c *client) leaderNow() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leader
+}
+
+// follow remembers who leads.
+func (c *client) follow(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader = id
+}
+
+func (c *client) conn(id string) *wire.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conns[id]
+}
+
+// keep takes over a connection and returns it, or the one that someone else has made in the meantime.
+func (c *client) keep(id string, conn *wire.Conn) (*wire.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch there := c.conns[id]; {
+	case c.closed:
+		conn.Close()
+		return nil, fmt.Errorf("%w: the lab is closed", wire.ErrNotSent)
+	case there != nil:
+		conn.Close()
+		return there, nil
+	}
+	if c.conns == nil {
+		c.conns = map[string]*wire.Conn{}
+	}
+	c.conns[id] = conn
+	return conn, nil
+}
+
+// drop forgets a connection that turned out to be lost.
+func (c *client) drop(id string, conn *wire.Conn) {
+	c.mu.Lock()
+	if c.conns[id] == conn {
+		delete(c.conns, id)
+	}
+	c.mu.Unlock()
+	conn.Close()
+}
+
+// hangUp drops the connection to a node. What waits for an answer on it learns that the outcome is
+// unknown.
+func (c *client) hangUp(id string) {
+	c.mu.Lock()
+	conn := c.conns[id]
+	delete(c.conns, id)
+	c.mu.Unlock()
+	if conn != nil {
+		conn.Close()
+	}
+}
+
+// close drops all connections, and lets no new ones be made.
+func (c *client) close() {
+	c.mu.Lock()
+	conns := c.conns
+	c.conns, c.closed = nil, true
+	c.mu.Unlock()
+	for _, conn := range conns {
+		conn.Close()
+	}
+}

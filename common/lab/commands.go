@@ -1,0 +1,311 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"raftworkbook/common/netfault"
+	"raftworkbook/common/wire"
+)
+
+// A command is one that the prompt and scenes know.
+type command struct {
+	name  string
+	usage string // its arguments
+	help  string // one line
+	from  int    // the first stage that has it
+
+	// read means that it may be repeated without harm and is answered from what a node knows by now.
+	read bool
+
+	// loose means that its answer is not the same each time, and so is not saved.
+	loose bool
+
+	run func(ctx context.Context, l *Lab, args []word) (string, error)
+}
+
+// errQuit ends a session.
+var errQuit = errors.New("quit")
+
+// commands is the table of all there is to say, in the order in which help shows it. It is a function
+// because help, which it holds, reads it.
+func commands() []command {
+	return []command{
+		{name: "put", usage: "KEY VALUE [@n1]", help: "set a key; @n1 asks that node, not the cluster", run: runPut},
+		{name: "get", usage: "KEY [@n1]", help: "the value of a key, or absent", read: true, run: runGet},
+		{name: "cas", usage: "KEY OLD NEW [@n1]", help: "set a key if its value is OLD (absent: if there is none)", run: runCas},
+		{name: "delete", usage: "KEY [@n1]", help: "remove a key", run: runDelete},
+		{name: "list", usage: "[PREFIX [DELIMITER]] [@n1]", help: "keys by prefix; one level with a delimiter", read: true, run: runList},
+		{name: "append", usage: "KEY MORE [@n1]", help: "make a value longer; answers its length", run: runAppend},
+		{name: "status", help: "every node: role, term, log; asked past all faults", loose: true, run: runStatus},
+
+		{name: "kill", usage: "n1", help: "kill -9 the node's process", run: runKill},
+		{name: "restart", usage: "n1", help: "start it again, on its data; kill it first if it runs", run: runRestart},
+		{name: "pause", usage: "n1", help: "freeze it: SIGSTOP", run: runPause},
+		{name: "resume", usage: "n1", help: "let it run on: SIGCONT", run: runResume},
+
+		{name: "cut", usage: "LINK", help: "lose all on a link: n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
+		{name: "stall", usage: "LINK", help: "hold back all on a link until it is healed", run: hurt((*netfault.Forwarder).Stall)},
+		{name: "slow", usage: "LINK TIME", help: "delay all on a link: slow n1 n2 200ms", run: runSlow},
+		{name: "isolate", usage: "n1", help: "cut a node off from all others, but not from the client", from: firstCluster, run: runIsolate},
+		{name: "partition", usage: "n1,n2 n3,...", help: "cut all links between groups", from: firstCluster, run: runPartition},
+		{name: "heal", usage: "[LINK]", help: "undo all faults of one link, or of all", run: runHeal},
+
+		{name: "timeout", usage: "TIME", help: "how long a command waits for its answer, 2s at first", run: runTimeout},
+		{name: "wait", usage: "COMMAND => OUTCOME", help: "repeat a command until it answers that, 5s at most"},
+		{name: "expect", usage: "OUTCOME", help: "check the last answer; so does COMMAND => OUTCOME"},
+		{name: "save", usage: "FILE", help: "write what was done so far as a scene", run: runSave},
+		{name: "help", help: "this", loose: true, run: runHelp},
+		{name: "quit", help: "end; so do Ctrl-D and Ctrl-C", run: func(context.Context, *Lab, []word) (string, error) { return "", errQuit }},
+	}
+}
+
+// lookUp finds a command of this stage by its name.
+func (l *Lab) lookUp(name word) (command, error) {
+	nearest, distance := "", 3
+	for _, c := range commands() {
+		switch d := editDistance(name.text, c.name); {
+		case c.name == name.text && c.from > l.opt.Stage:
+			return command{}, fmt.Errorf("%s comes with stage %d; this is stage %d", c.name, c.from, l.opt.Stage)
+		case c.name == name.text:
+			return c, nil
+		case d < distance && c.from <= l.opt.Stage && d < len(c.name):
+			nearest, distance = c.name, d
+		}
+	}
+	if nearest != "" {
+		return command{}, fmt.Errorf("there is no command %s; did you mean %s?", show(name.text), nearest)
+	}
+	return command{}, fmt.Errorf("there is no command %s; help lists them", show(name.text))
+}
+
+// editDistance counts the letters to change, insert or remove to make b from a.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func runHelp(_ context.Context, l *Lab, args []word) (string, error) {
+	if len(args) > 0 {
+		return "", tooMuch(args)
+	}
+	var b strings.Builder
+	for _, c := range commands() {
+		if c.from <= l.opt.Stage {
+			fmt.Fprintf(&b, "%-32s %s\n", c.name+" "+c.usage, c.help)
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// arguments checks how many there are and takes off a last @n1, for which it returns the node.
+func (l *Lab) arguments(args []word, least, most int) ([]word, *member, error) {
+	var at *member
+	if n := len(args); n > 0 && !args[n-1].quoted && strings.HasPrefix(args[n-1].text, "@") {
+		m, err := l.member(args[n-1].text[1:])
+		if err != nil {
+			return nil, nil, err
+		}
+		at, args = m, args[:n-1]
+	}
+	switch {
+	case len(args) < least:
+		return nil, nil, errTooFew
+	case len(args) > most:
+		return nil, nil, tooMuch(args[most:])
+	}
+	return args, at, nil
+}
+
+var errTooFew = errors.New("something is missing")
+
+// do sends a request to one node or to the cluster, and writes the answer with answer if there is one.
+func (l *Lab) do(ctx context.Context, at *member, r wire.Request, answer func(wire.Response) string) (string, error) {
+	var resp wire.Response
+	var err error
+	if at != nil {
+		resp, err = l.askAt(ctx, at, r)
+	} else {
+		resp, err = l.ask(ctx, r)
+	}
+	if err != nil {
+		return l.errorAnswer(err), nil
+	}
+	return answer(resp), nil
+}
+
+func runPut(ctx context.Context, l *Lab, args []word) (string, error) {
+	args, at, err := l.arguments(args, 2, 2)
+	if err != nil {
+		return "", err
+	}
+	return l.do(ctx, at, wire.Request{Op: "put", Key: args[0].text, Value: &args[1].text},
+		func(wire.Response) string { return "ok" })
+}
+
+func runGet(ctx context.Context, l *Lab, args []word) (string, error) {
+	args, at, err := l.arguments(args, 1, 1)
+	if err != nil {
+		return "", err
+	}
+	return l.do(ctx, at, wire.Request{Op: "get", Key: args[0].text}, value)
+}
+
+// value is the value in a response, or absent.
+func value(r wire.Response) string {
+	switch {
+	case r.Found != nil && !*r.Found:
+		return "absent"
+	case r.Value == nil:
+		return malformed(r)
+	default:
+		return show(*r.Value)
+	}
+}
+
+// malformed is the answer when a server says ok, but lacks what its answer must have.
+func malformed(r wire.Response) string {
+	return "error bad_response: " + oneLine(fmt.Sprintf("%.200s", r.Raw))
+}
+
+func runCas(ctx context.Context, l *Lab, args []word) (string, error) {
+	args, at, err := l.arguments(args, 3, 3)
+	if err != nil {
+		return "", err
+	}
+	r := wire.Request{Op: "cas", Key: args[0].text, Value: &args[2].text}
+	if !args[1].is("absent") {
+		r.Expect = &args[1].text
+	}
+	return l.do(ctx, at, r, func(r wire.Response) string {
+		switch {
+		case r.Swapped == nil:
+			return malformed(r)
+		case *r.Swapped:
+			return "swapped"
+		default:
+			return "not swapped: " + value(r)
+		}
+	})
+}
+
+func runDelete(ctx context.Context, l *Lab, args []word) (string, error) {
+	args, at, err := l.arguments(args, 1, 1)
+	if err != nil {
+		return "", err
+	}
+	return l.do(ctx, at, wire.Request{Op: "delete", Key: args[0].text}, func(r wire.Response) string {
+		switch {
+		case r.Found == nil:
+			return malformed(r)
+		case *r.Found:
+			return "ok"
+		default:
+			return "absent"
+		}
+	})
+}
+
+func runList(ctx context.Context, l *Lab, args []word) (string, error) {
+	args, at, err := l.arguments(args, 0, 2)
+	if err != nil {
+		return "", err
+	}
+	r := wire.Request{Op: "list"}
+	if len(args) > 0 {
+		r.Prefix = args[0].text
+	}
+	if len(args) > 1 {
+		r.Delimiter = args[1].text
+	}
+	return l.do(ctx, at, r, func(r wire.Response) string {
+		var lines []string
+		for _, names := range [][]string{r.Keys, r.Prefixes} {
+			for _, name := range names {
+				lines = append(lines, show(name))
+			}
+		}
+		if r.More {
+			lines = append(lines, "... more")
+		}
+		if len(lines) == 0 {
+			return "nothing"
+		}
+		return strings.Join(lines, "\n")
+	})
+}
+
+func runAppend(ctx context.Context, l *Lab, args []word) (string, error) {
+	args, at, err := l.arguments(args, 2, 2)
+	if err != nil {
+		return "", err
+	}
+	return l.do(ctx, at, wire.Request{Op: "append", Key: args[0].text, Value: &args[1].text}, func(r wire.Response) string {
+		if r.Length == nil {
+			return malformed(r)
+		}
+		return strconv.Itoa(*r.Length)
+	})
+}
+
+func runKill(_ context.Context, l *Lab, args []word) (string, error) {
+	m, err := l.oneNode(args)
+	if err != nil {
+		return "", err
+	}
+	if m.state() == "dead" {
+		return "", fmt.Errorf("%s is dead already", m.ID)
+	}
+	return "ok", l.killNode(m)
+}
+
+func runRestart(ctx context.Context, l *Lab, args []word) (string, error) {
+	m, err := l.oneNode(args)
+	if err != nil {
+		return "", err
+	}
+	return "ok", l.startNode(ctx, m)
+}
+
+func runPause(_ context.Context, l *Lab, args []word) (string, error) {
+	m, err := l.oneNode(args)
+	if err != nil {
+		return "", err
+	}
+	return "ok", m.pause(true)
+}
+
+func runResume(_ context.Context, l *Lab, args []word) (string, error) {
+	m, err := l.oneNode(args)
+	if err != nil {
+		return "", err
+	}
+	return "ok", m.pause(false)
+}
+
+func runTimeout(_ context.Context, l *Lab, args []word) (string, error) {
+	d, err := duration(args)
+	if err != nil {
+		return "", err
+	}
+	l.client.setPatience(d)
+	return "ok", nil
+}

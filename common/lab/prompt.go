@@ -1,0 +1,223 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// maxTyped is the longest line that the terminal's editor takes, in characters; it drops the rest.
+const maxTyped = 4096
+
+// A prompt reads commands from a terminal, with history and line editing. What nodes write goes through
+// it too, so that it appears above the line that is being typed.
+//
+// The terminal is raw only while a line is read: at other times Ctrl-C is a signal.
+type prompt struct {
+	terminal *term.Terminal
+	in       int // standard input
+	cooked   *term.State
+	style    style
+
+	mu        sync.Mutex
+	ended     bool               // never raw again
+	interrupt context.CancelFunc // ends the command that runs; nil if none does
+}
+
+func newPrompt() (*prompt, error) {
+	in := int(os.Stdin.Fd())
+	cooked, err := term.GetState(in)
+	if err != nil {
+		return nil, err
+	}
+	return &prompt{
+		terminal: term.NewTerminal(struct {
+			io.Reader
+			io.Writer
+		}{os.Stdin, os.Stdout}, "> "),
+		in:     in,
+		cooked: cooked,
+		style:  terminalStyle(),
+	}, nil
+}
+
+// Write shows what nodes write.
+func (p *prompt) Write(b []byte) (int, error) {
+	text, newline := strings.CutSuffix(string(b), "\n")
+	text = p.style.dim(text)
+	if newline {
+		text += "\n"
+	}
+	if _, err := io.WriteString(p.terminal, text); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// run reads and carries out commands until the user or ctx ends it.
+func (p *prompt) run(ctx context.Context, l *Lab) error {
+	p.terminal.AutoCompleteCallback = l.complete
+	fmt.Fprintln(p.terminal, l.banner())
+	for ctx.Err() == nil {
+		text, err := p.read()
+		if errors.Is(err, io.EOF) {
+			fmt.Fprintln(p.terminal) // the shell's prompt gets a line of its own
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len([]rune(text)) >= maxTyped {
+			fmt.Fprintln(p.terminal, p.style.bad("that line is too long for the prompt: use a pipe or a scene"))
+			continue
+		}
+		answer, err := p.command(ctx, l, text)
+		if errors.Is(err, errQuit) {
+			return nil
+		}
+		p.show(answer, err)
+	}
+	return ctx.Err()
+}
+
+func (p *prompt) show(answer string, err error) {
+	if isError(answer) {
+		answer = p.style.bad(answer)
+	}
+	if answer != "" {
+		fmt.Fprintln(p.terminal, answer)
+	}
+	if err != nil {
+		fmt.Fprintln(p.terminal, p.style.bad(oneLine(err.Error())))
+	}
+}
+
+// read lets the user type a line.
+func (p *prompt) read() (string, error) {
+	if err := p.raw(); err != nil {
+		return "", err
+	}
+	defer p.restore()
+	if width, height, err := term.GetSize(p.in); err == nil && width > 0 {
+		p.terminal.SetSize(width, height)
+	}
+	text, err := p.terminal.ReadLine()
+	if errors.Is(err, term.ErrPasteIndicator) {
+		err = nil
+	}
+	return text, err
+}
+
+func (p *prompt) raw() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return io.EOF
+	}
+	_, err := term.MakeRaw(p.in)
+	return err
+}
+
+func (p *prompt) restore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	term.Restore(p.in, p.cooked)
+}
+
+// end gives the terminal back for good, whatever run is doing.
+func (p *prompt) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	term.Restore(p.in, p.cooked)
+}
+
+// command carries out one command, which Ctrl-C interrupts.
+func (p *prompt) command(ctx context.Context, l *Lab, text string) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	p.setInterrupt(cancel)
+	defer func() {
+		p.setInterrupt(nil)
+		cancel()
+	}()
+	return l.Run(ctx, text)
+}
+
+func (p *prompt) setInterrupt(cancel context.CancelFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interrupt = cancel
+}
+
+// interrupted ends the command that runs; it returns false if none does.
+func (p *prompt) interrupted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.interrupt == nil {
+		return false
+	}
+	p.interrupt()
+	return true
+}
+
+// banner says what there is and how to talk to it.
+func (l *Lab) banner() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Stage %d. ", l.opt.Stage)
+	if len(l.members) == 1 {
+		fmt.Fprintf(&b, "One node, for clients at\n\n")
+	} else {
+		fmt.Fprintf(&b, "%d nodes, for clients at\n\n", len(l.members))
+	}
+	for _, m := range l.members {
+		fmt.Fprintf(&b, "  %s  %s\n", m.ID, m.Client)
+	}
+	host, port, _ := strings.Cut(l.members[0].Client, ":")
+	fmt.Fprintf(&b, "\nTry put x 1 and get x, and help for more; Ctrl-D ends. From another terminal:\n\n"+
+		`  printf '{"id":1,"op":"put","key":"x","value":"1"}\n' | nc -w 1 %s %s`+"\n", host, port)
+	return b.String()
+}
+
+// complete is called for each key: a tab completes the word before it, the first to a command, others to
+// a node. Completion goes as far as all candidates agree.
+func (l *Lab) complete(typed string, pos int, key rune) (string, int, bool) {
+	if key != '\t' {
+		return "", 0, false
+	}
+	start := strings.LastIndexAny(typed[:pos], " ,<>@") + 1
+	var candidates []string
+	if first := strings.Fields(typed[:start]); len(first) == 0 || slices.Equal(first, []string{"wait"}) {
+		for _, c := range commands() {
+			if c.from <= l.opt.Stage {
+				candidates = append(candidates, c.name+" ")
+			}
+		}
+	} else {
+		candidates = append(l.ids(), clientName)
+	}
+	word := typed[start:pos]
+	candidates = slices.DeleteFunc(candidates, func(c string) bool { return !strings.HasPrefix(c, word) })
+	if len(candidates) == 0 {
+		return typed, pos, true // no tab in the line either
+	}
+	done := typed[:start] + commonPrefix(candidates)
+	return done + typed[pos:], len(done), true
+}
+
+// commonPrefix is what all begin with.
+func commonPrefix(all []string) string {
+	prefix := all[0]
+	for _, s := range all[1:] {
+		for !strings.HasPrefix(s, prefix) {
+			prefix = prefix[:len(prefix)-1]
+		}
+	}
+	return prefix
+}

@@ -1,0 +1,106 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"raftworkbook/common/wire"
+)
+
+// statusTime bounds the wait for a node's status.
+const statusTime = 500 * time.Millisecond
+
+// statusColumns are what nodes tell of themselves, with their headings. One that no node tells is left
+// out.
+var statusColumns = []statusColumn{
+	{"role", "role"},
+	{"term", "term"},
+	{"leader", "leader"},
+	{"last_index", "last"},
+	{"commit_index", "commit"},
+	{"applied_index", "applied"},
+	{"keys", "keys"},
+	{"clients", "clients"},
+}
+
+type statusColumn struct{ field, heading string }
+
+// runStatus writes one line for each node, and one for the faults. Nodes are asked directly: the table
+// shows how things are, whatever links are cut.
+func runStatus(ctx context.Context, l *Lab, args []word) (string, error) {
+	if len(args) > 0 {
+		return "", tooMuch(args)
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	rows := make([]statusRow, len(l.members))
+	var wg sync.WaitGroup
+	for i, m := range l.members {
+		wg.Go(func() {
+			rows[i] = statusRow{id: m.ID, process: m.state()}
+			if rows[i].process == "running" {
+				rows[i].says = askStatus(ctx, m.Client)
+			}
+		})
+	}
+	wg.Wait()
+	return table(rows) + l.faultLine(), nil
+}
+
+// A statusRow is one node: its process, and what it says of itself, nil if it says nothing.
+type statusRow struct {
+	id, process string
+	says        map[string]any
+}
+
+// table writes rows with aligned columns; - stands for what a node does not say.
+func table(rows []statusRow) string {
+	columns := slices.Clone(statusColumns)
+	columns = slices.DeleteFunc(columns, func(c statusColumn) bool {
+		return !slices.ContainsFunc(rows, func(r statusRow) bool { return r.says[c.field] != nil })
+	})
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "node\tprocess")
+	for _, c := range columns {
+		fmt.Fprint(w, "\t", c.heading)
+	}
+	for _, r := range rows {
+		fmt.Fprint(w, "\n", r.id, "\t", r.process)
+		for _, c := range columns {
+			cell := "-"
+			if v := r.says[c.field]; v != nil && v != "" {
+				cell = oneLine(fmt.Sprint(v))
+			}
+			fmt.Fprint(w, "\t", cell)
+		}
+	}
+	w.Flush()
+	return b.String()
+}
+
+// askStatus is what a node says of itself; nil if it does not answer.
+func askStatus(ctx context.Context, addr string) map[string]any {
+	c, err := wire.Dial(ctx, addr)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	resp, err := c.Do(ctx, wire.Request{Op: "status"})
+	if err != nil {
+		return nil
+	}
+	var status map[string]any
+	decoder := json.NewDecoder(strings.NewReader(string(resp.Status)))
+	decoder.UseNumber()
+	if decoder.Decode(&status) != nil {
+		return nil
+	}
+	return status
+}
