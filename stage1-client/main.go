@@ -1,4 +1,4 @@
-// Stage 0: one server, one map, one line of JSON for each request.
+// Stage 1: the server of stage 0, and a client that says what it knows and what it does not.
 package main
 
 import (
@@ -13,14 +13,17 @@ import (
 	"syscall"
 
 	"raftworkbook/common/lab"
+	"raftworkbook/stage1-client/api"
 	"raftworkbook/stage1-client/kv"
 	"raftworkbook/stage1-client/server"
 )
 
-const usage = `usage: stage0-kvserver [command]
+const usage = `usage: stage1-client [command]
 
   lab     start a server and a prompt to talk to it (the default)
   node    be the server
+  get put cas append delete list status
+          ask the server
 
 "COMMAND -h" lists the flags of a command.
 `
@@ -42,12 +45,14 @@ func run(args []string) int {
 	}
 	switch name, args := args[0], args[1:]; name {
 	case "lab":
-		return lab.Command(0, 1, args)
+		return lab.Command(1, 1, args)
 	case "node":
 		return node(args)
 	case "help", "-h", "-help", "--help":
 		fmt.Print(usage)
 		return done
+	case api.Get, api.Put, api.CAS, api.Append, api.Delete, api.List, api.Status:
+		return ask(name, args)
 	default:
 		fmt.Fprintf(os.Stderr, "there is no command %q\n%s", name, usage)
 		return wrongUsed

@@ -233,5 +233,9 @@ func TestComplaint_picks_the_line_that_says_what_is_wrong(t *testing.T) {
 `
 	require.Equal(t, "x_test.go:6: Not equal: expected: 1 actual : 2", complaint(testify))
 	require.Equal(t, "x_test.go:9: fatal", complaint("=== RUN TestX\n    x_test.go:3: logged\n    x_test.go:9: fatal\n--- FAIL: TestX\n"))
+	require.Equal(t, "left behind: Goroutine 7 in state select, with x.run", complaint(
+		"=== RUN TestX\n--- PASS: TestX\ngoleak: Errors on successful test run: found unexpected goroutines:\n[Goroutine 7 in state select, with x.run on top of the stack:\n"))
+	require.Equal(t, "data race in x.put()", complaint(
+		"==================\nWARNING: DATA RACE\nWrite at 0x00c0 by goroutine 8:\n  runtime.mapassign()\n      map.go:9 +0x0\n  x.put()\n      x.go:3 +0x2\n"))
 	require.Equal(t, "fatal error: concurrent map writes", complaint("=== RUN TestX\nfatal error: concurrent map writes\n"))
 }

@@ -22,6 +22,7 @@ const (
 	caughtByRace  result = "caught (race)"
 	caughtByPanic result = "caught (panic)"
 	caughtByHang  result = "caught (hangs)"
+	caughtByLeak  result = "caught (leaks)"
 	gotAway       result = "GOT AWAY"
 	doesNotApply  result = "DOES NOT APPLY"
 	doesNotBuild  result = "DOES NOT BUILD"
@@ -80,13 +81,17 @@ func kind(output string) result {
 		return caughtByRace
 	case strings.Contains(output, "\npanic: "), strings.Contains(output, "\nfatal error: "):
 		return caughtByPanic
+	case leakLine.MatchString(output):
+		return caughtByLeak
 	}
 	return caught
 }
 
 var (
 	crashLine = regexp.MustCompile(`(?m)^(?:panic|fatal error): .*`)
-	raceLine  = regexp.MustCompile(`(?m)^(?:Write|Read) at .* by .*:\n +(.*)`)
+	// The first function of the stack, but for those of the runtime, such as a map's.
+	raceLine = regexp.MustCompile(`(?m)^(?:Write|Read) at .* by .*:\n(?:  runtime\..*\n.*\n)* +(.*)`)
+	leakLine = regexp.MustCompile(`found unexpected goroutines:\s+\[?(Goroutine .*) on top of`)
 	// With testify a failure is a list of fields; Error may have several lines.
 	fieldLines = regexp.MustCompile(`(?m)^ +\tError Trace:\t(.*)\n(?:[ \t]+\t {12}\t.*\n)*[ \t]+\tError:      \t(.*\n(?:[ \t]+\t {12}\t.*\n)*)`)
 	plainLine  = regexp.MustCompile(`(?m)^ +(\w+\.go:\d+: .+)`)
@@ -94,11 +99,14 @@ var (
 
 // complaint picks from a failing test's output the line that says what is wrong.
 func complaint(output string) string {
+	if m := raceLine.FindStringSubmatch(output); m != nil {
+		return "data race in " + m[1]
+	}
 	if m := crashLine.FindString(output); m != "" {
 		return m
 	}
-	if m := raceLine.FindStringSubmatch(output); m != nil {
-		return "data race in " + m[1]
+	if m := leakLine.FindStringSubmatch(output); m != nil {
+		return "left behind: " + m[1]
 	}
 	if m := fieldLines.FindStringSubmatch(output); m != nil {
 		text, _, _ := strings.Cut(m[2], "Diff:")

@@ -34,32 +34,32 @@ var errQuit = errors.New("quit")
 // because help, which it holds, reads it.
 func commands() []command {
 	return []command{
-		{name: "put", usage: "KEY VALUE [@n1]", help: "set a key; @n1 asks that node, not the cluster", run: runPut},
+		{name: "put", usage: "KEY VALUE [@n1]", help: "set a key; @n1 asks that node alone", run: runPut},
 		{name: "get", usage: "KEY [@n1]", help: "the value of a key, or absent", read: true, run: runGet},
-		{name: "cas", usage: "KEY OLD NEW [@n1]", help: "set a key if its value is OLD (absent: if there is none)", run: runCas},
+		{name: "cas", usage: "KEY OLD NEW [@n1]", help: "set a key that is OLD; absent: if there is none", run: runCas},
 		{name: "delete", usage: "KEY [@n1]", help: "remove a key", run: runDelete},
 		{name: "list", usage: "[PREFIX [DELIMITER]] [@n1]", help: "keys by prefix; one level with a delimiter", read: true, run: runList},
-		{name: "append", usage: "KEY MORE [@n1]", help: "make a value longer; answers its length", run: runAppend},
-		{name: "status", help: "every node: role, term, log; asked past all faults", loose: true, run: runStatus},
+		{name: "append", usage: "KEY MORE [@n1]", help: "make a value longer; its length", run: runAppend},
+		{name: "status", help: "all nodes, asked past all faults", loose: true, run: runStatus},
 
-		{name: "kill", usage: "n1", help: "kill -9 the node's process", run: runKill},
-		{name: "restart", usage: "n1", help: "start it again, on its data; kill it first if it runs", run: runRestart},
-		{name: "pause", usage: "n1", help: "freeze it: SIGSTOP", run: runPause},
-		{name: "resume", usage: "n1", help: "let it run on: SIGCONT", run: runResume},
+		{name: "kill", usage: "n1", help: "kill -9 its process", run: runKill},
+		{name: "restart", usage: "n1", help: "start it again, on its data; kill it first", run: runRestart},
+		{name: "pause", usage: "n1", help: "freeze it (SIGSTOP)", run: runPause},
+		{name: "resume", usage: "n1", help: "let it run on (SIGCONT)", run: runResume},
 
-		{name: "cut", usage: "LINK", help: "lose all on a link: n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
-		{name: "stall", usage: "LINK", help: "hold back all on a link until it is healed", run: hurt((*netfault.Forwarder).Stall)},
-		{name: "slow", usage: "LINK TIME", help: "delay all on a link: slow n1 n2 200ms", run: runSlow},
-		{name: "isolate", usage: "n1", help: "cut a node off from all others, but not from the client", from: firstCluster, run: runIsolate},
-		{name: "partition", usage: "n1,n2 n3,...", help: "cut all links between groups", from: firstCluster, run: runPartition},
-		{name: "heal", usage: "[LINK]", help: "undo all faults of one link, or of all", run: runHeal},
+		{name: "cut", usage: "LINK", help: "lose all on n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
+		{name: "stall", usage: "LINK", help: "hold all back until it is healed", run: hurt((*netfault.Forwarder).Stall)},
+		{name: "slow", usage: "LINK TIME", help: "delay all: slow n1 n2 200ms", run: runSlow},
+		{name: "isolate", usage: "n1", help: "cut it from all nodes, but not from the client", from: firstCluster, run: runIsolate},
+		{name: "partition", usage: "n1,n2 n3,n4,n5", help: "cut all links between groups", from: firstCluster, run: runPartition},
+		{name: "heal", usage: "[LINK]", help: "undo all faults, or those of one link", run: runHeal},
 
-		{name: "timeout", usage: "TIME", help: "how long a command waits for its answer, 2s at first", run: runTimeout},
-		{name: "wait", usage: "COMMAND => OUTCOME", help: "repeat a command until it answers that, 5s at most"},
-		{name: "expect", usage: "OUTCOME", help: "check the last answer; so does COMMAND => OUTCOME"},
+		{name: "timeout", usage: "TIME", help: "how long to wait for an answer, 2s at first", run: runTimeout},
+		{name: "wait", usage: "COMMAND => OUTCOME", help: "repeat a command until it answers that; 5s"},
+		{name: "expect", usage: "OUTCOME", help: "check the last answer"},
 		{name: "save", usage: "FILE", help: "write what was done so far as a scene", run: runSave},
 		{name: "help", help: "this", loose: true, run: runHelp},
-		{name: "quit", help: "end; so do Ctrl-D and Ctrl-C", run: func(context.Context, *Lab, []word) (string, error) { return "", errQuit }},
+		{name: "quit", help: "end; so do Ctrl-D and Ctrl-C", run: runQuit},
 	}
 }
 
@@ -102,6 +102,8 @@ func editDistance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+func runQuit(context.Context, *Lab, []word) (string, error) { return "", errQuit }
 
 func runHelp(_ context.Context, l *Lab, args []word) (string, error) {
 	if len(args) > 0 {

@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -369,11 +368,11 @@ func (m *member) pause(on bool) error {
 	if m.proc == nil || m.proc.gone() {
 		return fmt.Errorf("%s is dead; restart %s starts it", m.ID, m.ID)
 	}
-	sig := syscall.SIGCONT
+	change := m.proc.resume
 	if on {
-		sig = syscall.SIGSTOP
+		change = m.proc.pause
 	}
-	if err := m.proc.cmd.Process.Signal(sig); err != nil {
+	if err := change(); err != nil {
 		return fmt.Errorf("%s: %w", m.ID, err)
 	}
 	m.paused = on

@@ -39,13 +39,16 @@ type stageOutcome struct {
 	words    []word
 }
 
-// said is the line without the outcome of its command.
-func (l line) said() string {
-	switch s := join(l.words); {
+// said is the line without the outcome of its command; an outcome that is the command is that of the
+// stage.
+func (l line) said(stage int) string {
+	switch {
 	case l.wait:
-		return "wait " + s
+		return "wait " + join(l.words)
+	case l.expect:
+		return "expect " + join(l.outcome.in(stage))
 	default:
-		return s
+		return join(l.words)
 	}
 }
 

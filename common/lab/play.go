@@ -88,7 +88,11 @@ func (p *player) line(ctx context.Context, number int, text string) error {
 		}
 	}
 	p.unmet = nil
-	p.tell("> " + ln.said())
+	if err == nil {
+		p.tell("> " + ln.said(p.lab.opt.Stage))
+	} else {
+		p.tell("> " + brief(text))
+	}
 	answer, err := p.lab.Run(ctx, text)
 	if errors.Is(err, errQuit) {
 		return err

@@ -93,17 +93,22 @@ func (l *Lab) await(ctx context.Context, c command, ln line) (string, error) {
 	began := time.Now()
 	again := time.NewTicker(waitPause)
 	defer again.Stop()
+	var last string
+	var miss *unexpected
 	for {
 		answer, err := l.carryOut(ctx, c, ln)
-		var miss *unexpected
-		if !errors.As(err, &miss) {
+		switch {
+		case !errors.As(err, new(*unexpected)):
 			return answer, err
+		case miss == nil || ctx.Err() == nil: // else it was cut short, and the one before says more
+			last = answer
+			errors.As(err, &miss)
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
 			miss.waited = time.Since(began)
-			return answer, miss
+			return last, miss
 		}
 	}
 }

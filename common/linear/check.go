@@ -35,8 +35,8 @@ type Result struct {
 }
 
 // Check judges all that is recorded so far; operations still in flight count as
-// unknown. It ends within timeout, or, if it has a violation to explain, within
-// about twice that. In a bubble of testing/synctest no time passes while it works,
+// unknown. It ends within timeout, or, if it has a violation to explain or did not
+// come to an end, within about twice that. In a bubble of testing/synctest no time passes while it works,
 // so the timeout does not hold there.
 func (h *History) Check(timeout time.Duration) Result {
 	keys := h.byKey()
@@ -52,6 +52,11 @@ func (h *History) Check(timeout time.Duration) Result {
 			result.impossible, result.Reason = explain(events, time.Now().Add(timeout))
 			return result
 		case Unknown:
+			result.impossible, result.Reason = prove(events, time.Now().Add(timeout))
+			if result.Reason != "" {
+				result.Verdict = Violation
+				return result
+			}
 			result.Verdict = Unknown
 			result.Reason = fmt.Sprintf("the check did not end within %v: %s has %d operations, %d of them of unknown outcome",
 				timeout, name(key), len(events), countOpen(events))
@@ -74,7 +79,11 @@ func countOpen(events []event) int {
 // WritePicture writes the violation as a page of HTML to look at in a browser: the
 // operations on its key up to the impossible answer, and how far an order of them
 // gets. It takes at most as long as the check was allowed to.
+// There is none without a violation.
 func (r Result) WritePicture(w io.Writer) error {
+	if r.Verdict != Violation {
+		return fmt.Errorf("linear: no violation to draw: the history is %s", r.Verdict)
+	}
 	ops := operations(r.impossible)
 	model := modelOf(ops)
 	_, info := porcupine.CheckOperationsVerbose(model, ops, r.timeout)
@@ -88,31 +97,31 @@ func (r Result) WritePicture(w io.Writer) error {
 	return porcupine.Visualize(model, info, w)
 }
 
-// shortest returns the shortest part of events, from the start up to some answer,
-// that is impossible already, with that answer's event last. The events are a
-// violation; answers given later than the part's end are not known in it. If the
-// deadline comes first, the part may be longer than it had to be.
-func shortest(events []event, deadline time.Time) []event {
-	var answers []event
-	for _, e := range events {
-		if e.outcome == answered {
-			answers = append(answers, e)
-		}
-	}
-	slices.SortFunc(answers, func(a, b event) int { return cmp.Compare(a.end.order, b.end.order) })
-	last := len(answers) - 1
-	i := sort.Search(last, func(i int) bool {
-		return judge(upTo(events, answers[i]), deadline) == Violation
-	})
-	return upTo(events, answers[i])
+// answers returns the events that were answered, in the order of their answers.
+func answers(events []event) []event {
+	known := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return e.outcome != answered })
+	slices.SortFunc(known, func(a, b event) int { return cmp.Compare(a.end.order, b.end.order) })
+	return known
 }
 
-// upTo returns events as they were known at the end of last, which comes last.
+// shortest returns the shortest part of events, up to some answer, that is impossible
+// already. The events are a violation. If the deadline comes first, the part may be
+// longer than it had to be.
+func shortest(events []event, deadline time.Time) []event {
+	ends := answers(events)
+	i := sort.Search(len(ends)-1, func(i int) bool {
+		return judge(upTo(events, ends[i]), deadline) == Violation
+	})
+	return upTo(events, ends[i])
+}
+
+// upTo returns what was known of events at the end of last, with last at its end.
+// Those that failed are left out: whenever it was known, they did not happen.
 func upTo(events []event, last event) []event {
-	var known []event
+	known := make([]event, 0, len(events))
 	for _, e := range events {
 		switch {
-		case e.begin.order > last.end.order || e.begin == last.begin:
+		case e.outcome == failed, e.begin.order > last.end.order, e.begin == last.begin:
 			continue
 		case e.outcome == answered && e.end.order > last.end.order:
 			e.outcome, e.end, e.answer = inFlight, moment{}, Answer{}

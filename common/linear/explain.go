@@ -2,6 +2,7 @@ package linear
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -11,9 +12,15 @@ import (
 type puzzle struct {
 	culprit  event
 	saw      sight
-	rest     []event // the other events up to the culprit's end, as known then
-	all      []event // all of the key but the culprit, to the end of the history
+	rest     []event // the other events that began before the culprit's end, as known then
+	all      []event // all events of the key, to the end of the history
 	deadline time.Time
+}
+
+// newPuzzle returns the puzzle of the last event of part, a part of all.
+func newPuzzle(part, all []event, deadline time.Time) puzzle {
+	last := len(part) - 1
+	return puzzle{part[last], part[last].saw(), part[:last:last], all, deadline}
 }
 
 // explain returns the shortest part of events that is impossible, and why in one
@@ -25,14 +32,7 @@ type puzzle struct {
 // knows.
 func explain(events []event, deadline time.Time) ([]event, string) {
 	part := shortest(events, deadline)
-	last := len(part) - 1
-	p := puzzle{
-		culprit:  part[last],
-		saw:      part[last].saw(),
-		rest:     slices.DeleteFunc(slices.Clone(part[:last]), func(e event) bool { return e.outcome == failed }),
-		all:      slices.DeleteFunc(slices.Clone(events), func(e event) bool { return e.begin == part[last].begin }),
-		deadline: deadline,
-	}
+	p := newPuzzle(part, events, deadline)
 	for _, rule := range []func() string{
 		p.contradiction, p.doubledLength, p.lostAppend, p.doubledAppend, p.swappedAppends,
 		p.neverMade, p.overtaken, p.swappedTwice, p.onlyPossible,
@@ -45,6 +45,30 @@ func explain(events []event, deadline time.Time) ([]event, string) {
 		" up to then gives this answer and all those before it"
 }
 
+// prove looks for a violation without a search, by the rules that need none and are
+// proofs in themselves. It returns as explain does, or "" if it finds nothing until
+// the deadline.
+func prove(events []event, deadline time.Time) ([]event, string) {
+	for _, e := range answers(events) {
+		if time.Now().After(deadline) {
+			break
+		}
+		if e.op.Kind == Put {
+			continue // tells nothing
+		}
+		part := upTo(events, e)
+		p := newPuzzle(part, events, deadline)
+		for _, rule := range []func() string{
+			p.contradiction, p.lostAppend, p.neverMade, p.overtaken, p.swappedTwice,
+		} {
+			if why := rule(); why != "" {
+				return part, claim(e) + ", " + why
+			}
+		}
+	}
+	return nil, ""
+}
+
 // contradiction: the answer cannot be true of any register.
 func (p puzzle) contradiction() string {
 	op, answer := p.culprit.op, p.culprit.answer
@@ -52,7 +76,7 @@ func (p puzzle) contradiction() string {
 	case op.Kind == CAS && !answer.Swapped && *p.saw.exact == expected(op):
 		return "but that is what it expected, so it should have swapped"
 	case op.Kind == Append && answer.Length < len(op.Value):
-		return "but what it appended is " + bytes(len(op.Value)) + " long"
+		return "but what it appended is " + size(len(op.Value)) + " long"
 	}
 	return ""
 }
@@ -71,8 +95,9 @@ func (p puzzle) doubledLength() string {
 
 // lostAppend: something appended is missing that must be there.
 func (p puzzle) lostAppend() string {
+	replaced := p.last(event.replaces)
 	for _, e := range p.rest {
-		if !p.stays(e) {
+		if !p.stays(e, replaced) {
 			continue
 		}
 		lost := p.saw.exact == nil && p.saw.length >= 0 && p.saw.length < e.answer.Length ||
@@ -86,15 +111,25 @@ func (p puzzle) lostAppend() string {
 }
 
 // stays reports whether e appended something that must be in the value when the
-// culprit began: it was acknowledged, and nothing can have replaced the value since.
-func (p puzzle) stays(e event) bool {
-	return e.op.Kind == Append && e.op.Value != "" &&
-		e.before(p.culprit.begin) && p.allBefore(event.replaces, e.begin)
+// culprit began, given the last moment at which the value may have been replaced.
+func (p puzzle) stays(e event, replaced int) bool {
+	return e.op.Kind == Append && e.op.Value != "" && e.before(p.culprit.begin) && e.begin.order > replaced
 }
 
-// allBefore reports whether all events of which is true had been answered before m.
-func (p puzzle) allBefore(is func(event) bool, m moment) bool {
-	return !slices.ContainsFunc(p.rest, func(e event) bool { return is(e) && !e.before(m) })
+// last returns the last moment at which an event of which is true may have taken
+// effect: that of its answer, and never-ending if it has none.
+func (p puzzle) last(is func(event) bool) int {
+	last := 0
+	for _, e := range p.rest {
+		switch {
+		case !is(e):
+		case e.outcome != answered:
+			return math.MaxInt
+		default:
+			last = max(last, e.end.order)
+		}
+	}
+	return last
 }
 
 // doubledAppend: something is there more often than it was appended, and with one of
@@ -138,12 +173,13 @@ func (p puzzle) swappedAppends() string {
 		return ""
 	}
 	value := p.saw.exact.value
+	replaced := p.last(event.replaces)
 	for _, first := range p.rest {
-		if !p.stays(first) || strings.Count(value, first.op.Value) != 1 {
+		if !p.stays(first, replaced) || strings.Count(value, first.op.Value) != 1 {
 			continue
 		}
 		for _, second := range p.rest {
-			if !p.stays(second) || !first.before(second.begin) || strings.Count(value, second.op.Value) != 1 {
+			if !p.stays(second, replaced) || !first.before(second.begin) || strings.Count(value, second.op.Value) != 1 {
 				continue
 			}
 			if strings.Index(value, second.op.Value) < strings.Index(value, first.op.Value) {
@@ -168,7 +204,7 @@ func (p puzzle) neverMade() string {
 			would = event{op: e.op} // had it happened
 		}
 		switch {
-		case !would.makes(p.saw):
+		case e.begin == p.culprit.begin, !would.makes(p.saw):
 		case e.begin.order > p.culprit.end.order:
 			late = append(late, e)
 		default:
@@ -195,9 +231,10 @@ func (p puzzle) makes(e event) bool { return e.makes(p.saw) }
 // nothing since can have brought about what the culprit saw. That is a stale read, a
 // lost write, a deleted value come back.
 func (p puzzle) overtaken() string {
+	made := p.last(p.makes)
 	var witness *event
 	for i, e := range p.rest {
-		if !e.before(p.culprit.begin) || e.mayLeave(p.saw) || !p.allBefore(p.makes, e.begin) {
+		if !e.before(p.culprit.begin) || e.mayLeave(p.saw) || e.begin.order < made {
 			continue
 		}
 		if witness == nil || e.better(*witness) {

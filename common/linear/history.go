@@ -7,13 +7,17 @@
 // # Unknown outcomes
 //
 // An operation whose outcome is unknown may take effect at any moment after it
-// began, or never, so it stays open to the end of the history. Each open operation
-// can widen the search for everything that comes later on its key. Open puts, deletes
-// and compare-and-swaps are cheap (see the model); open appends are dear, because
-// every order of them leaves another value. A history meant to be checked therefore
-// spreads its operations over several keys, writes a different value each time, and
-// keeps the open appends of one key to a handful. A check that runs out of time is
-// not a pass.
+// began, or never, so it stays open to the end of the history and can widen the search
+// for all that comes later on its key. How much, for 500 operations on one key:
+//
+//   - forty open puts, deletes or compare-and-swaps, each of a value of its own: 30 ms;
+//   - forty open appends, on a key that is only appended to and read: 30 ms, if a read
+//     ends the history; without one, hopeless;
+//   - open appends on a key that is also put to: ten take no time, forty are hopeless.
+//
+// To refute takes longer than to confirm, up to some seconds. So spread the operations
+// over several keys, write a different value each time, and end with a read of every
+// key. A check that runs out of time is not a pass.
 //
 // # What it does not see
 //

@@ -3,6 +3,7 @@ package linear
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -42,36 +43,70 @@ func expected(cas Op) register {
 }
 
 // A state is a register, and what keeps the search short when outcomes are unknown.
+// Without its two rules, every subset of the open operations is tried at every step,
+// and of open appends every order.
 //
 // An operation of unknown outcome can always be placed last, where it changes no
-// answer. So it is worth placing earlier only if it changes something, and if the
-// operation placed next answers otherwise, or leaves something else, than it would
-// have done without it. Without this rule, every subset of the open operations is
-// tried at every step.
+// answer. So it is worth placing earlier only if the next answer depends on it: not
+// if it changes nothing, and not if it is overwritten before anyone looked.
+//
+// On a key that is only appended to and read, whatever is there before the last read
+// is a prefix of the longest value read.
 type state struct {
 	register
-	unanswered int // operations with an answer that are still to be placed
-	// If the operation placed last is an open one: what was there before it.
-	open   bool
-	before register
+	unanswered int  // operations with an answer that are still to be placed
+	unread     int  // answered reads among them, on a key that only grows
+	unseen     bool // the register was left by an open operation, and nothing looked yet
 }
 
-// step places op next. A nil answer is an unknown one.
-func (s state) step(op Op, answer *Answer) (bool, state) {
+// step places op next. A nil answer is an unknown one. The longest value read matters
+// only while s.unread is not 0.
+func (s state) step(op Op, answer *Answer, longest string) (bool, state) {
 	if answer == nil && s.unanswered == 0 {
 		return true, s
 	}
-	given, next := s.apply(op)
-	if s.open {
-		without, same := s.before.apply(op)
-		if same == next && (answer == nil || without == given) {
-			return false, s
+	overwrites := op.Kind == Put || op.Kind == Delete && answer == nil
+	if s.unseen && overwrites {
+		return false, s
+	}
+	given, after := s.apply(op)
+	if s.unread > 0 && !strings.HasPrefix(longest, after.value) {
+		return false, s
+	}
+	next := s
+	next.register = after
+	next.unseen = answer == nil
+	if answer == nil {
+		return after != s.register, next
+	}
+	next.unanswered--
+	if op.Kind == Get && s.unread > 0 {
+		next.unread--
+	}
+	return given == *answer, next
+}
+
+// newState returns the state before ops, and the longest value that they read.
+func newState(ops []porcupine.Operation) (start state, longest string) {
+	grows := true
+	for _, o := range ops {
+		op, answer := o.Input.(Op), o.Output.(*Answer)
+		grows = grows && (op.Kind == Append || op.Kind == Get)
+		if answer == nil {
+			continue
+		}
+		start.unanswered++
+		if op.Kind == Get {
+			start.unread++
+			if len(answer.Value) > len(longest) {
+				longest = answer.Value
+			}
 		}
 	}
-	if answer == nil {
-		return next != s.register, state{next, s.unanswered, true, s.register}
+	if !grows {
+		start.unread = 0
 	}
-	return given == *answer, state{next, s.unanswered - 1, false, register{}}
+	return start, longest
 }
 
 // judge says whether the events of one key are linearizable, as far as can be found
@@ -93,16 +128,11 @@ func judge(events []event, deadline time.Time) Verdict {
 
 // modelOf returns the model for ops, all of one key.
 func modelOf(ops []porcupine.Operation) porcupine.Model {
-	start := state{}
-	for _, o := range ops {
-		if o.Output.(*Answer) != nil {
-			start.unanswered++
-		}
-	}
+	start, longest := newState(ops)
 	return porcupine.Model{
 		Init: func() any { return start },
 		Step: func(s, op, answer any) (bool, any) {
-			return s.(state).step(op.(Op), answer.(*Answer))
+			return s.(state).step(op.(Op), answer.(*Answer), longest)
 		},
 		DescribeOperation: func(op, answer any) string {
 			return label(op.(Op), answer.(*Answer))

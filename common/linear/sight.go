@@ -10,8 +10,8 @@ type sight struct {
 	length int // if exact is nil; -1: any value at all, but a value
 }
 
-// saw returns what the answer to e tells. A put tells nothing and is never the
-// reason for a violation: it can be placed last of all that was answered before it.
+// saw returns what the answer to e tells. It is not for a put, which tells nothing and
+// is never what is impossible: it can be placed last of all that was answered before it.
 func (e event) saw() sight {
 	switch {
 	case e.op.Kind == Append:
@@ -106,6 +106,8 @@ func (s sight) made(key string) string {
 		return "deleted " + name(key)
 	case s.length < 0:
 		return "wrote " + name(key)
+	case s.length == 0:
+		return "emptied or deleted " + name(key)
 	}
-	return "left " + name(key) + " " + bytes(s.length) + " long"
+	return "left " + name(key) + " " + size(s.length) + " long"
 }

@@ -31,7 +31,7 @@ func quote(value string) string {
 	if len(value) <= 4*edge {
 		return strconv.Quote(value)
 	}
-	return fmt.Sprintf("%q…%q (%s)", value[:edge], value[len(value)-edge:], bytes(len(value)))
+	return fmt.Sprintf("%q…%q (%s)", value[:edge], value[len(value)-edge:], size(len(value)))
 }
 
 func (r register) String() string {
@@ -126,7 +126,7 @@ func times(n int) string {
 	return strconv.Itoa(n) + " times"
 }
 
-func bytes(n int) string {
+func size(n int) string {
 	if n == 1 {
 		return "1 byte"
 	}

@@ -34,7 +34,7 @@ type sample struct {
 	server string
 	round  int
 	result
-	// cpu is the processor time of all processes, less what starting, filling and stopping cost.
+	// cpu is the processor time of all processes, less what starting, filling and stopping take.
 	cpu time.Duration
 }
 
@@ -70,33 +70,17 @@ func (b *bench) run(ctx context.Context) (report, error) {
 // one another at once, so that their ratio is of the same moment; the rounds of a cell are far apart, so
 // that a bad moment spoils one of them at most.
 func (b *bench) measureAll(ctx context.Context, contenders []contender) ([]sample, error) {
-	type bare struct {
-		cell
-		server string
-	}
-	overhead := map[bare]time.Duration{} // of a measurement of no length
 	var samples []sample
-	for round := range b.rounds + 1 {
+	for round := 1; round <= b.rounds; round++ {
 		for _, cell := range b.cells() {
 			for _, c := range contenders {
-				b.progress.show("round %d of %d: %s, %d connections, %s", round, b.rounds, cell.op, cell.conns, c.name)
-				length := b.length
-				if round == 0 {
-					length = 0
-				}
-				s, err := b.measure(ctx, c, cell, length)
+				b.progress.show("round %d of %d: %s, %s, %s",
+					round, b.rounds, cell.op, plural(cell.conns, "connection"), c.name)
+				s, err := b.measure(ctx, c, cell)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", c.name, err)
 				}
-				if round == 0 {
-					overhead[bare{cell, c.name}] = s.cpu
-					continue
-				}
-				if s.good == 0 {
-					return nil, fmt.Errorf("%s: no right answer to any %s: %s", c.name, cell.op, list(s.errors))
-				}
 				s.round = round
-				s.cpu -= overhead[bare{cell, c.name}]
 				samples = append(samples, s)
 			}
 		}
@@ -114,21 +98,35 @@ func (b *bench) cells() []cell {
 	return cells
 }
 
-// measure starts a server, puts load on it, and stops it. Only then is the processor time of the
-// server's processes known, and all of it.
-func (b *bench) measure(ctx context.Context, c contender, cell cell, length time.Duration) (sample, error) {
-	before := processorTime()
-	s, err := c.start(ctx)
+// measure puts load on a contender, and then does the same for no time at all, to know what everything
+// but the load has cost.
+func (b *bench) measure(ctx context.Context, c contender, cell cell) (sample, error) {
+	l := load{op: cell.op, conns: cell.conns, size: b.size, keys: b.keys, length: b.length, echoed: c.echoes}
+	r, cpu, err := cost(ctx, c, l)
 	if err != nil {
 		return sample{}, err
 	}
-	r, err := drive(ctx, s.addr, load{
-		op: cell.op, conns: cell.conns, size: b.size, keys: b.keys, length: length, echoed: c.echoes,
-	})
+	if r.good == 0 {
+		return sample{}, fmt.Errorf("no right answer to any %s: %s", cell.op, list(r.errors))
+	}
+	l.length = 0
+	_, rest, err := cost(ctx, c, l)
+	return sample{cell: cell, server: c.name, result: r, cpu: cpu - rest}, err
+}
+
+// cost starts a server, puts load on it, and stops it. Only then is the processor time of all processes
+// known.
+func cost(ctx context.Context, c contender, l load) (result, time.Duration, error) {
+	before := processorTime()
+	s, err := c.start(ctx)
+	if err != nil {
+		return result{}, 0, err
+	}
+	r, err := drive(ctx, s.addr, l)
 	if stopErr := s.stop(); err == nil {
 		err = stopErr
 	}
-	return sample{cell: cell, server: c.name, result: r, cpu: processorTime() - before}, err
+	return r, processorTime() - before, err
 }
 
 // idle measures what open connections cost each contender in memory.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -187,56 +186,4 @@ func TestDrive_ends_at_once_when_interrupted(t *testing.T) {
 	_, err := drive(ctx, addr, short)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Less(t, time.Since(start), stall)
-}
-
-func TestFindLeader_asks_whom_a_node_names(t *testing.T) {
-	refuse := func(code, leader string) string {
-		return listen(t, answering(func(string) string {
-			return fmt.Sprintf(`{"id":1,"ok":false,"error":{"code":%q,"message":"","leader":%q}}`, code, leader)
-		}))
-	}
-	leader := listen(t, answering(func(string) string { return `{"id":1,"ok":true}` }))
-	nobody, follower := refuse("unavailable", ""), refuse("not_leader", leader)
-	for _, addrs := range [][]string{{leader}, {nobody, leader}, {follower}, {nobody, follower}} {
-		got, err := findLeader(context.Background(), addrs)
-		require.NoError(t, err)
-		require.Equal(t, leader, got)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*leaderPause)
-	defer cancel()
-	_, err := findLeader(ctx, []string{nobody})
-	require.ErrorContains(t, err, "no node takes a put")
-}
-
-func TestBench_takes_turns_and_leaves_out_what_starting_costs(t *testing.T) {
-	var turns []string
-	here := func(name string, handle func(net.Conn)) contender {
-		return contender{name: name, echoes: true, start: func(context.Context) (*server, error) {
-			turns = append(turns, name)
-			return startHere(t, handle), nil
-		}}
-	}
-	b := bench{progress: newProgress(&strings.Builder{})}
-	b.options = options{ops: []string{"put"}, conns: []int{1, 2}, size: 10, keys: 5, length: 5 * time.Millisecond, rounds: 3}
-	samples, err := b.measureAll(context.Background(), []contender{here("echo", echo), here("other", echo)})
-	require.NoError(t, err)
-	require.Equal(t, strings.Fields(strings.Repeat("echo other ", 8)), turns) // one round more, of no length
-	require.Len(t, samples, 12)
-	for i, s := range samples {
-		require.Equal(t, i/4+1, s.round)
-		require.Equal(t, cell{"put", i/2%2 + 1}, s.cell)
-		require.Equal(t, []string{"echo", "other"}[i%2], s.server)
-		require.Positive(t, s.good)
-	}
-}
-
-func TestBench_fails_where_no_answer_is_right(t *testing.T) {
-	silent := contender{name: "broken", start: func(context.Context) (*server, error) {
-		return startHere(t, answering(func(string) string { return "frob" })), nil
-	}}
-	b := bench{progress: newProgress(&strings.Builder{})}
-	b.options = options{ops: []string{"put"}, conns: []int{1}, keys: 5, length: time.Millisecond, rounds: 3}
-	_, err := b.measureAll(context.Background(), []contender{silent})
-	require.ErrorContains(t, err, "broken: no right answer to any put: ")
-	require.ErrorContains(t, err, "no JSON")
 }

@@ -21,6 +21,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	// A child with the race detector would stay for a second after its end.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 

@@ -85,10 +85,11 @@ func (r report) print(w io.Writer) error {
 	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	var last cell
 	for _, row := range r.Rows {
+		if row.Conns != last.conns || row.Op != last.op {
+			fmt.Fprintln(table, strings.Repeat("\t", 11)) // a line without cells would end the columns
+		}
 		if row.Op != last.op {
-			fmt.Fprint(table, "\nop\tconns\tserver\tops/s\tp50\tp95\tp99\tcpu/op\terrors\tops/s ratio\tcpu/op ratio\t\n")
-		} else if row.Conns != last.conns {
-			fmt.Fprint(table, "\t\t\t\t\t\t\t\t\t\t\t\n")
+			fmt.Fprint(table, "op\tconns\tserver\tops/s\tp50\tp95\tp99\tcpu/op\terrors\tops/s ratio\tcpu/op ratio\t\n")
 		}
 		last = cell{row.Op, row.Conns}
 		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t\n",

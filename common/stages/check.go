@@ -79,13 +79,16 @@ func (w workbook) has(number int) bool {
 // its bound.
 func (s step) problems(changes []change) []string {
 	var problems []string
-	entries := append(s.entries[:len(s.entries):len(s.entries)], entry{mark: changed, pattern: chapter})
+	chapterDiffers := entry{mark: changed, pattern: chapter}
+	if !chapterDiffers.used(changes) {
+		problems = append(problems, fmt.Sprintf("step %v: both stages must have a %s, each its own", s, chapter))
+	}
 	for _, c := range changes {
-		if !c.listed(entries) {
+		if c.path != chapter && !c.listed(s.entries) {
 			problems = append(problems, s.drift(c))
 		}
 	}
-	for _, e := range entries {
+	for _, e := range s.entries {
 		if !e.used(changes) {
 			problems = append(problems, fmt.Sprintf("step %v lists \"%s %s\", but %s", s, e.mark, e.pattern, e.mark.denied()))
 		}

@@ -119,7 +119,7 @@ func TestCheck_finds_what_the_list_and_the_tree_do_not_agree_on(t *testing.T) {
 func TestCheck_finds_a_chapter_that_was_copied(t *testing.T) {
 	root := plant(t, small)
 	put(t, root, "stage1-client/README.md", "# Zero\n")
-	require.Equal(t, []string{`step 0→1 lists "~ README.md", but no such file differs between the stages`},
+	require.Equal(t, []string{"step 0→1: both stages must have a README.md, each its own"},
 		problems(t, root, smallSteps))
 }
 

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -45,30 +47,34 @@ func TestDecodeRequest_refuses_with_the_id_where_it_can_be_read(t *testing.T) {
 		{"half of it", `{"id":3,"op":"get","key":"x"`, 0, BadRequest, "the line is not JSON: unexpected end of JSON input"},
 		{"more than one", `{"id":3,"op":"get","key":"x"} {"id":4}`, 0, BadRequest, "the line is not JSON: invalid character '{' after top-level value"},
 		{"an array", `[1]`, 0, BadRequest, "the line must be one JSON object, not array"},
-		{"null", `null`, 0, BadRequest, `"id" is missing: a whole number from 1 on`},
+		{"null", `null`, 0, BadRequest, "the line must be one JSON object"},
 		{"deep", strings.Repeat("[", 100_000), 0, BadRequest, "the line is not JSON: invalid character '[' exceeded max depth"},
-		{"not UTF-8", "{\"id\":3,\"op\":\"get\",\"key\":\"\xff\"}", 0, BadRequest, "the line is not UTF-8"},
-		{"half a pair", `{"id":3,"op":"get","key":"\ud800"}`, 3, BadRequest, `the line escapes half of a surrogate pair (\ud800 to \udfff), which is no character`},
-		{"the other half", `{"id":3,"op":"get","key":"\uDE00"}`, 3, BadRequest, `the line escapes half of a surrogate pair (\ud800 to \udfff), which is no character`},
-		{"two first halves", `{"id":3,"op":"get","key":"\ud83d\ud83d\ude00"}`, 3, BadRequest, `the line escapes half of a surrogate pair (\ud800 to \udfff), which is no character`},
-		{"half a pair, then a letter", `{"id":3,"op":"get","key":"\ud83dn"}`, 3, BadRequest, `the line escapes half of a surrogate pair (\ud800 to \udfff), which is no character`},
+		{"not UTF-8", "{\"id\":3,\"op\":\"get\",\"key\":\"\xff\"}", 3, BadRequest, "the line is not UTF-8"},
+		{"half a pair", `{"id":3,"op":"get","key":"\ud800"}`, 3, BadRequest, `"key" has half of a surrogate pair (\ud800 to \udfff), which is no character`},
+		{"the other half", `{"id":3,"op":"get","key":"\uDE00"}`, 3, BadRequest, `"key" has half of a surrogate pair (\ud800 to \udfff), which is no character`},
+		{"two first halves", `{"id":3,"op":"get","key":"\ud83d\ud83d\ude00"}`, 3, BadRequest, `"key" has half of a surrogate pair (\ud800 to \udfff), which is no character`},
+		{"half a pair, then a letter", `{"id":3,"op":"get","key":"\ud83dn"}`, 3, BadRequest, `"key" has half of a surrogate pair (\ud800 to \udfff), which is no character`},
 		{"no id", `{"op":"get","key":"x"}`, 0, BadRequest, `"id" is missing: a whole number from 1 on`},
-		{"negative id", `{"id":-1,"op":"get","key":"x"}`, 0, BadRequest, `"id" must be a whole number in its range, not number -1`},
-		{"id too large", `{"id":18446744073709551616,"op":"get","key":"x"}`, 0, BadRequest, `"id" must be a whole number in its range, not number 18446744073709551616`},
-		{"broken id", `{"id":1.5,"op":"get","key":"x"}`, 0, BadRequest, `"id" must be a whole number in its range, not number 1.5`},
+		{"negative id", `{"id":-1,"op":"get","key":"x"}`, 0, BadRequest, `"id" must be a whole number from 0 to 2^64-1`},
+		{"id too large", `{"id":18446744073709551616,"op":"get","key":"x"}`, 0, BadRequest, `"id" must be a whole number from 0 to 2^64-1`},
+		{"broken id", `{"id":1.5,"op":"get","key":"x"}`, 0, BadRequest, `"id" must be a whole number from 0 to 2^64-1`},
+		{"number with a leading zero", `{"id":01,"op":"get","key":"x"}`, 0, BadRequest, "the line is not JSON: invalid character '1' after object key:value pair"},
+		{"line break in a string", "{\"id\":3,\"op\":\"get\",\"key\":\"\t\"}", 0, BadRequest, "the line is not JSON: invalid character '\\t' in string literal"},
+		{"unknown escape", `{"id":3,"op":"get","key":"\x"}`, 0, BadRequest, "the line is not JSON: invalid character 'x' in string escape code"},
+		{"comma at the end", `{"id":3,"op":"get","key":"x",}`, 0, BadRequest, "the line is not JSON: invalid character '}' looking for beginning of object key string"},
 		{"no op", `{"id":3}`, 3, BadRequest, `"op" is missing: one of get put cas delete append list status`},
-		{"null op", `{"id":3,"op":null}`, 3, BadRequest, `"op" is missing: one of get put cas delete append list status`},
+		{"null op", `{"id":3,"op":null}`, 3, BadRequest, `"op" must be a string`},
 		{"unknown op", `{"id":3,"op":"frob"}`, 3, UnknownOp, `there is no op "frob": one of get put cas delete append list status`},
 		{"unknown long op", `{"id":3,"op":"` + strings.Repeat("é", 30) + `"}`, 3, UnknownOp, `there is no op "` + strings.Repeat("é", 20) + `"...: one of get put cas delete append list status`},
 		{"no key", `{"id":3,"op":"get"}`, 3, BadRequest, `"key" is missing or empty`},
 		{"empty key", `{"id":3,"op":"get","key":""}`, 3, BadRequest, `"key" is missing or empty`},
 		{"no value", `{"id":3,"op":"put","key":"x"}`, 3, BadRequest, `"value" is missing`},
-		{"null value", `{"id":3,"op":"put","key":"x","value":null}`, 3, BadRequest, `"value" is missing`},
-		{"number as value", `{"id":3,"op":"put","key":"x","value":5}`, 3, BadRequest, `"value" must be a string, not number`},
-		{"object as key", `{"id":3,"op":"put","key":{"key":1},"value":"5"}`, 3, BadRequest, `"key" must be a string, not object`},
-		{"text as limit", `{"id":3,"op":"list","limit":"5"}`, 3, BadRequest, `"limit" must be a whole number in its range, not string`},
-		{"negative limit", `{"id":3,"op":"list","limit":-5}`, 3, BadRequest, `"limit" is negative`},
-		{"negative timeout", `{"id":3,"op":"get","key":"x","timeout_ms":-5}`, 3, BadRequest, `"timeout_ms" is negative`},
+		{"null value", `{"id":3,"op":"put","key":"x","value":null}`, 3, BadRequest, `"value" must be a string`},
+		{"number as value", `{"id":3,"op":"put","key":"x","value":5}`, 3, BadRequest, `"value" must be a string`},
+		{"object as key", `{"id":3,"op":"put","key":{"key":1},"value":"5"}`, 3, BadRequest, `"key" must be a string`},
+		{"text as limit", `{"id":3,"op":"list","limit":"5"}`, 3, BadRequest, `"limit" must be a whole number from 0 to 2^64-1`},
+		{"negative limit", `{"id":3,"op":"list","limit":-5}`, 3, BadRequest, `"limit" must be a whole number from 0 to 2^64-1`},
+		{"negative timeout", `{"id":3,"op":"get","key":"x","timeout_ms":-5}`, 3, BadRequest, `"timeout_ms" must be a whole number from 0 to 2^64-1`},
 		{"unknown field", `{"id":3,"op":"get","key":"x","ttl":5}`, 3, BadRequest, `there is no field "ttl"`},
 		{"unknown field within one", `{"id":3,"op":"get","key":"x","ttl":{"key":5}}`, 3, BadRequest, `there is no field "ttl"`},
 		{"another case", `{"id":3,"op":"get","KEY":"x"}`, 3, BadRequest, `there is no field "KEY"`},
@@ -114,8 +120,12 @@ func FuzzDecodeRequest(f *testing.F) {
 		r, err := DecodeRequest(line)
 		if err != nil {
 			require.Empty(t, cmp.Diff(Request{ID: r.ID}, r))
+			require.False(t, err == errNoObject && json.Unmarshal(line, &r) == nil && string(bytes.TrimSpace(line)) != "null", "it is one")
 			return
 		}
+		var theirs Request
+		require.NoError(t, json.Unmarshal(line, &theirs), "whatever is taken is JSON")
+		require.Empty(t, cmp.Diff(theirs, r))
 		again, err := DecodeRequest(encode(t, r))
 		require.Nil(t, err)
 		require.Empty(t, cmp.Diff(r, again))

@@ -52,9 +52,9 @@ type Request struct {
 	// After is where a list goes on: the last that the list before it returned.
 	After string `json:"after,omitempty"`
 	// Limit is how much a list returns at most; 0 means DefaultLimit.
-	Limit int `json:"limit,omitempty"`
+	Limit uint64 `json:"limit,omitempty"`
 	// TimeoutMS is how many milliseconds the server may take; 0 means that it may choose.
-	TimeoutMS int64 `json:"timeout_ms,omitempty"`
+	TimeoutMS uint64 `json:"timeout_ms,omitempty"`
 }
 
 // DefaultLimit is how many keys and prefixes a list returns at most unless told otherwise.
@@ -115,9 +115,6 @@ func (r *Request) Check() *Error {
 	if r.ID == 0 {
 		return Errorf(BadRequest, `"id" is missing: a whole number from 1 on`)
 	}
-	if r.TimeoutMS < 0 {
-		return Errorf(BadRequest, `"timeout_ms" is negative`)
-	}
 	switch r.Op {
 	case Get, Delete:
 		return r.checkKey()
@@ -127,7 +124,10 @@ func (r *Request) Check() *Error {
 		}
 		return r.checkValue()
 	case List:
-		return r.checkList()
+		if max(len(r.Prefix), len(r.Delimiter), len(r.After)) > MaxKey {
+			return Errorf(TooLarge, "prefix, delimiter and after have at most %d bytes", MaxKey)
+		}
+		return nil
 	case Status:
 		return nil
 	case "":
@@ -155,16 +155,6 @@ func (r *Request) checkValue() *Error {
 		return Errorf(BadRequest, `"value" is missing`)
 	case len(*r.Value) > MaxValue:
 		return Errorf(TooLarge, "the value has %d bytes, at most %d are allowed", len(*r.Value), MaxValue)
-	}
-	return nil
-}
-
-func (r *Request) checkList() *Error {
-	switch {
-	case r.Limit < 0:
-		return Errorf(BadRequest, `"limit" is negative`)
-	case max(len(r.Prefix), len(r.Delimiter), len(r.After)) > MaxKey:
-		return Errorf(TooLarge, "prefix, delimiter and after have at most %d bytes", MaxKey)
 	}
 	return nil
 }

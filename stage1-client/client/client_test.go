@@ -217,9 +217,10 @@ func TestCall_ends_with_its_context_wherever_it_is(t *testing.T) {
 
 // fill makes requests to a server that reads nothing until no more can be sent or queued.
 func (r *rig) fill() {
-	large := strings.Repeat("x", api.MaxValue)
-	for range queueLength + 2 {
-		go r.Put(r.t.Context(), "k", large)
+	go r.Put(r.t.Context(), "k", strings.Repeat("x", api.MaxValue)) // blocks the writer
+	synctest.Wait()
+	for range queueLength + 1 {
+		go r.Get(r.t.Context(), "k")
 	}
 	synctest.Wait()
 }
@@ -399,7 +400,7 @@ func TestClient_forgets_calls_that_are_over(t *testing.T) {
 		defer cancel()
 		var all sync.WaitGroup
 		go func() { io.Copy(io.Discard, r.accept()) }()
-		for range 10_000 {
+		for range 2_000 {
 			all.Go(func() { r.Get(ctx, "k") })
 		}
 		all.Wait()

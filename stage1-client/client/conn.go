@@ -143,14 +143,7 @@ func (c *conn) write() {
 	for {
 		select {
 		case k := <-c.queue:
-			if c.leaves(k) {
-				c.SetWriteDeadline(time.Now().Add(writeTimeout))
-				out.Write(k.line) // an error shows at the Flush
-			}
-			if len(c.queue) > 0 {
-				continue
-			}
-			if err := out.Flush(); err != nil {
+			if err := c.put(out, k); err != nil {
 				c.close(err)
 			}
 		case <-c.ended:
@@ -159,11 +152,24 @@ func (c *conn) write() {
 	}
 }
 
-// leaves marks a call as sent, unless its caller has given it up.
+func (c *conn) put(out *bufio.Writer, k *call) error {
+	if c.leaves(k) {
+		c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := out.Write(k.line); err != nil {
+			return err
+		}
+	}
+	if len(c.queue) > 0 {
+		return nil
+	}
+	return out.Flush()
+}
+
+// leaves marks a call as sent, unless its caller has given it up or the connection has ended.
 func (c *conn) leaves(k *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting[k.id] != k {
+	if c.waiting[k.id] != k || c.err != nil {
 		return false
 	}
 	k.sent = true

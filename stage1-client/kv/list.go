@@ -59,7 +59,7 @@ func upTo(delimiter, key string, n int) string {
 }
 
 // fitting is how many of names one response can hold.
-func fitting(names []string, limit int) int {
+func fitting(names []string, limit uint64) int {
 	if limit == 0 {
 		limit = api.DefaultLimit
 	}
@@ -67,7 +67,7 @@ func fitting(names []string, limit int) int {
 	for i, name := range names {
 		quoted, _ := json.Marshal(name) // at least as long as on the line, where < > & stay as they are
 		size += len(quoted) + len(",")
-		if i == limit || size > listSize {
+		if uint64(i) == limit || size > listSize {
 			return i
 		}
 	}

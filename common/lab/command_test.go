@@ -1,0 +1,311 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// stageBinary is the command "lab args..." of a binary of the given stage, made of fake nodes.
+func stageBinary(t *testing.T, stage string, args ...string) *exec.Cmd {
+	bin, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), bin, append([]string{"lab"}, args...)...)
+	cmd.Env = append(os.Environ(), "FAKE_STAGE="+stage, "TMPDIR="+t.TempDir())
+	return cmd
+}
+
+// tempFiles are those that a lab has left behind.
+func tempFiles(t *testing.T, cmd *exec.Cmd) []os.DirEntry {
+	dir, _ := strings.CutPrefix(cmd.Env[len(cmd.Env)-1], "TMPDIR=")
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	return files
+}
+
+func TestCommand_pipe_prints_answers_alone_and_goes_on_after_failures(t *testing.T) {
+	for _, c := range []struct {
+		in, out, err string
+		status       int
+	}{
+		{"put x 1\n# a comment\n\nget x\n", "ok\n1\n", "", 0},
+		{"put x 1\nget x", "ok\n1\n", "", 0},
+		{"", "", "", 0},
+		{"quit\nget x\n", "", "", 0},
+		{"get x => 1\nget x => absent\n", "absent\nabsent\n", "line 1: get x => 1: expected 1, got absent\n", 1},
+		{"get x\nexpect 1\n", "absent\n", "line 2: expect 1: expected 1, got absent\n", 1},
+		{"frob\nget x\n", "absent\n", "line 1: frob: there is no command frob; help lists them\n", 1},
+		{"put big 1\nget x\n", "error too_large: more than \"enough\"\nabsent\n",
+			"line 1: put big 1: error too_large: more than \"enough\"\n", 1},
+		{"put big 1\nexpect error too_large\nget x\n", "error too_large: more than \"enough\"\nabsent\n", "", 0},
+		{"put big 1\n", "error too_large: more than \"enough\"\n",
+			"line 1: put big 1: error too_large: more than \"enough\"\n", 1},
+		{"put x " + strings.Repeat("v", 128<<10) + " => ok\n", "ok\n", "", 0},
+		{"get x\nput x " + strings.Repeat("v", maxLine) + "\nget x\n", "absent\n", "line 2 is longer than 1048576 bytes\n", 1},
+		{"put say hello\n", "ok\n", "n1 | hello\n", 0},
+	} {
+		cmd := stageBinary(t, "0")
+		cmd.Stdin = strings.NewReader(c.in)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		cmd.Run()
+		require.Equal(t, c.status, cmd.ProcessState.ExitCode(), "%.100s", c.in)
+		require.Equal(t, c.out, out.String(), "%.100s", c.in)
+		require.Equal(t, c.err, errs.String(), "%.100s", c.in)
+	}
+}
+
+func TestCommand_used_wrongly_says_why_in_a_line(t *testing.T) {
+	for _, c := range []struct {
+		args    string
+		message string
+		status  int
+	}{
+		{"-frob", "flag provided but not defined: -frob", 2},
+		{"put x 1", `lab takes flags only, not "put"`, 2},
+		{"-nodes 0", "-nodes is at least 1, not 0", 2},
+		{"-nodes 3", "stage 0 has one node, not 3: clusters begin with stage 2", 2},
+		{"-dir /tmp", "stage 0 keeps nothing on disk: data directories begin with stage 3", 2},
+		{"-scene /nonexistent", "open /nonexistent: no such file or directory", 1},
+	} {
+		out, err := stageBinary(t, "0", strings.Fields(c.args)...).CombinedOutput()
+		require.Equal(t, c.message+"\n", string(out), c.args)
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit)
+		require.Equal(t, c.status, exit.ExitCode(), c.args)
+	}
+	out, err := stageBinary(t, "0", "-h").Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), "-scene file")
+}
+
+func TestCommand_scene_tells_the_story_and_stops_at_the_first_failure(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "scene")
+	require.NoError(t, os.WriteFile(file, []byte(`# The server dies.
+put x 1 => ok
+
+get x => 1 | stage2: 2
+list
+kill n1
+put x 2 => error unavailable
+restart n1
+# And everything is gone.
+wait get x => absent
+expect 1 | stage0-1: absent
+get x => 1
+get x
+`), 0o644))
+	cmd := stageBinary(t, "0", "-scene", file)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	require.Error(t, cmd.Run())
+	require.Equal(t, 1, cmd.ProcessState.ExitCode())
+	require.Equal(t, `The server dies.
+> put x 1
+ok ✓
+
+> get x
+1 ✓
+> list
+x
+> kill n1
+ok
+> put x 2
+error unavailable: not sent: connection refused ✓
+> restart n1
+ok
+And everything is gone.
+> wait get x
+absent ✓
+> expect absent
+✓
+> get x
+absent ✗ expected 1, got absent
+`, out.String())
+	require.Equal(t, file+": line 12: get x => 1: expected 1, got absent\n", errs.String())
+}
+
+func TestScene_fails_at_an_error_that_nothing_expects(t *testing.T) {
+	l := startLab(t, Options{})
+	for _, c := range []struct{ scene, message string }{
+		{"put big 1\nget x", "line 1: put big 1: error too_large"},
+		{"get x\nput big 1\n# end", "line 2: put big 1: error too_large"},
+		{"put big 1 => error timeout", "line 1: put big 1 => error timeout: expected error timeout, got error too_large"},
+	} {
+		require.ErrorContains(t, l.Scene(t.Context(), strings.NewReader(c.scene), io.Discard), c.message)
+	}
+	require.NoError(t, l.Scene(t.Context(), strings.NewReader("put big 1\nexpect error too_large"), io.Discard))
+	require.NoError(t, l.Scene(t.Context(), strings.NewReader("get x\nquit\nfrob"), io.Discard))
+}
+
+func TestSave_writes_a_scene_that_passes_when_it_is_played(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "scene")
+	l := startLab(t, Options{Stage: 2, Nodes: 3})
+	for _, line := range []string{
+		"put x 1", "get x", `put "a key" ""`, `get "a key"`, "get  y =>  absent", "put big 1", "list", "status", "help",
+		"cas x 1 |", // not an outcome
+		`cas x 1 "|"`, "timeout 100ms", "cut client<n2", "get x @n2", "get x @n2", "expect error timeout", "heal", "timeout 2s",
+		"get x => 1", "frob", "get x @n9", "expect 3", "kill n3", "# not mine", "put x 2 @n2", "restart n3", "get x @n3",
+	} {
+		l.Run(t.Context(), line) // some fail
+	}
+	run(t, l, "save "+file+" => ok")
+	saved, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, `# A session with stage 2, nodes: 3.
+
+put x 1 => ok
+wait get x => 1
+put "a key" "" => ok
+wait get "a key" => ""
+get  y =>  absent
+put big 1 => error too_large
+wait list => "a key" x
+status
+cas x 1 | => swapped
+cas x 1 "|" => not swapped: "|"
+timeout 100ms => ok
+cut client<n2 => ok
+wait get x @n2 => error timeout
+wait get x @n2 => error timeout
+expect error timeout
+heal => ok
+timeout 2s => ok
+wait get x => "|"
+kill n3 => ok
+put x 2 @n2 => error not_leader
+restart n3 => ok
+wait get x @n3 => absent
+`, string(saved))
+	_, err = l.Run(t.Context(), "save "+file)
+	require.ErrorIs(t, err, os.ErrExist)
+
+	again := startLab(t, Options{Stage: 2, Nodes: 3})
+	require.NoError(t, again.Scene(t.Context(), bytes.NewReader(saved), io.Discard))
+}
+
+func TestSave_of_a_session_without_end_refuses(t *testing.T) {
+	var s session
+	for range 17 {
+		s.keep(strings.Repeat("x", 1<<20))
+	}
+	require.LessOrEqual(t, s.bytes, maxSession)
+	l := startLab(t, Options{})
+	l.session.full = true
+	_, err := l.Run(t.Context(), "save "+filepath.Join(t.TempDir(), "scene"))
+	require.ErrorContains(t, err, "too long")
+}
+
+// A running is a lab in a process of its own, of three nodes, one of them paused.
+type running struct {
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	ports []string
+	errs  *lockedBuffer
+}
+
+func startRunning(t *testing.T) running {
+	t.Helper()
+	cmd := stageBinary(t, "3", "-nodes", "3")
+	r := running{cmd: cmd, errs: new(lockedBuffer)}
+	var err error
+	r.in, err = cmd.StdinPipe()
+	require.NoError(t, err)
+	var out lockedBuffer
+	cmd.Stdout, cmd.Stderr = &out, r.errs
+	require.NoError(t, cmd.Start())
+	_, err = io.WriteString(r.in, "put x 1\npause n2\nput ready 1\n")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return out.String() == "ok\nok\nok\n" }, 10*time.Second, 5*time.Millisecond)
+	require.Len(t, tempFiles(t, cmd), 1)
+
+	// The nodes' ports are those of the children's command lines.
+	list, err := exec.Command("ps", "-A", "-o", "ppid=,args=").Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(list)) {
+		f := strings.Fields(line)
+		if f[0] != strconv.Itoa(cmd.Process.Pid) {
+			continue
+		}
+		for i, w := range f {
+			if w == "-listen" || w == "-peer" || w == "-via" {
+				r.ports = append(r.ports, f[i+1])
+			}
+		}
+	}
+	require.Len(t, r.ports, 9)
+	return r
+}
+
+func TestCommand_ends_cleanly(t *testing.T) {
+	for name, end := range map[string]func(r running) (status int){
+		"at the end of its input": func(r running) int { r.in.Close(); return 0 },
+		"by quit":                 func(r running) int { io.WriteString(r.in, "quit\n"); return 0 },
+		"by SIGINT":               func(r running) int { r.cmd.Process.Signal(os.Interrupt); return 1 },
+		"by SIGTERM":              func(r running) int { r.cmd.Process.Signal(syscall.SIGTERM); return 1 },
+		"by SIGHUP":               func(r running) int { r.cmd.Process.Signal(syscall.SIGHUP); return 1 },
+		"by SIGINT while a command runs": func(r running) int {
+			io.WriteString(r.in, "timeout 1h\nget x @n2\n")
+			return interruptOnceBusy(r)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startRunning(t)
+			defer r.in.Close()
+			status := end(r)
+			began := time.Now()
+			r.cmd.Wait()
+			require.Less(t, time.Since(began), 5*time.Second)
+			require.Equal(t, status, r.cmd.ProcessState.ExitCode(), r.errs.String())
+			if status != 0 {
+				require.Contains(t, r.errs.String(), "ended by a signal")
+			}
+			require.Empty(t, tempFiles(t, r.cmd))
+			for _, addr := range r.ports {
+				require.NoError(t, bindable(addr))
+			}
+		})
+	}
+}
+
+// interruptOnceBusy sends SIGINT once the lab has read all that was sent to it.
+func interruptOnceBusy(r running) int {
+	io.WriteString(r.in, strings.Repeat("#\n", 64<<10)) // more than a pipe and a reader hold at the start
+	r.cmd.Process.Signal(os.Interrupt)
+	return 1
+}
+
+func TestCommand_killed_leaves_no_node_not_even_a_paused_one(t *testing.T) {
+	r := startRunning(t)
+	defer r.in.Close()
+	require.NoError(t, r.cmd.Process.Kill())
+	r.cmd.Wait()
+	requireFree(t, r.ports)
+}
+
+func TestCommand_ends_cleanly_when_nobody_reads_its_answers(t *testing.T) {
+	cmd := stageBinary(t, "3")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	out.Close()
+	io.WriteString(in, "get x\n")
+	defer in.Close()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	require.True(t, errors.As(err, &exit))
+	require.Equal(t, 1, exit.ExitCode())
+	require.Empty(t, tempFiles(t, cmd))
+}

@@ -1,0 +1,270 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// startLab starts a lab of fake nodes that is closed with the test, which fails if a node crashed.
+func startLab(t *testing.T, opt Options) *Lab {
+	t.Helper()
+	l, err := Start(t.Context(), opt)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	return l
+}
+
+// run carries out lines and requires that each has the outcome that it names.
+func run(t *testing.T, l *Lab, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		_, err := l.Run(t.Context(), line)
+		require.NoError(t, err, line)
+	}
+}
+
+// pids are the processes of a lab's nodes.
+func pids(l *Lab) []int {
+	var pids []int
+	for _, m := range l.members {
+		pids = append(pids, m.process().cmd.Process.Pid)
+	}
+	return pids
+}
+
+func addrs(l *Lab) []string {
+	addrs := []string{l.block.Addr().String()}
+	for _, n := range l.Nodes() {
+		addrs = append(addrs, n.Client, n.Peer)
+	}
+	return addrs
+}
+
+// requireFree requires that nobody listens at addrs, within seconds.
+func requireFree(t *testing.T, addrs []string) {
+	t.Helper()
+	for _, addr := range addrs {
+		require.Eventually(t, func() bool {
+			conn, err := net.Dial("tcp", addr)
+			if err == nil {
+				conn.Close()
+			}
+			return errors.Is(err, syscall.ECONNREFUSED)
+		}, 5*time.Second, 5*time.Millisecond, addr)
+	}
+}
+
+func TestLab_close_leaves_no_process_port_or_file(t *testing.T) {
+	l, err := Start(t.Context(), Options{Stage: 3, Nodes: 3})
+	require.NoError(t, err)
+	run(t, l, "put x 1 => ok", "pause n2", "cut n1 n3", "stall client n1")
+	processes, ports := pids(l), addrs(l)
+	require.DirExists(t, l.Nodes()[0].Dir)
+
+	began := time.Now()
+	require.NoError(t, l.Close())
+	require.Less(t, time.Since(began), 3*time.Second)
+	require.NoError(t, l.Close(), "a second time")
+
+	for _, pid := range processes {
+		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+	}
+	for _, addr := range ports {
+		require.NoError(t, bindable(addr))
+	}
+	require.NoDirExists(t, filepath.Dir(l.Nodes()[0].Dir))
+	require.Positive(t, l.CPU())
+
+	_, err = l.Run(t.Context(), "restart n1")
+	require.ErrorContains(t, err, "closed")
+	answer, err := l.Run(t.Context(), "put x 1 @n1")
+	require.NoError(t, err)
+	require.Contains(t, answer, "error unavailable")
+}
+
+func TestLab_ports_of_labs_started_at_once_differ(t *testing.T) {
+	const labs = 20
+	all := make([]*Lab, labs)
+	var wg sync.WaitGroup
+	for i := range labs {
+		wg.Go(func() { all[i], _ = Start(t.Context(), Options{}) })
+	}
+	wg.Wait()
+	owner := map[string]int{}
+	for i, l := range all {
+		require.NotNil(t, l, "lab %d did not start", i)
+		defer func() { require.NoError(t, l.Close()) }()
+		for _, addr := range addrs(l) {
+			other, taken := owner[addr]
+			require.False(t, taken, "%s is of lab %d and of %d", addr, i, other)
+			owner[addr] = i
+		}
+	}
+}
+
+func TestClaim_passes_over_a_block_with_a_port_in_use(t *testing.T) {
+	b, err := claim(3)
+	require.NoError(t, err)
+	used, err := net.Listen("tcp", b.peer(3))
+	require.NoError(t, err)
+	defer used.Close()
+	require.NoError(t, b.Close())
+
+	for n, same := range map[int]bool{2: true, 3: false} {
+		again, err := take(b.number, n)
+		require.Equal(t, same, err == nil, "with %d nodes: %v", n, err)
+		if err == nil {
+			require.NoError(t, again.Close())
+		}
+	}
+}
+
+func TestPorts_lie_below_those_of_outgoing_connections_and_do_not_meet(t *testing.T) {
+	last := block{number: blocks - 1}
+	require.Equal(t, "127.0.0.1:32599", last.addr(blockSize-1))
+	require.Equal(t, "127.0.0.1:7001", block{}.client(1))
+	require.Equal(t, "127.0.0.1:7101", block{}.peer(1))
+	require.Less(t, maxNodes, 99)
+}
+
+func TestLab_passes_each_stage_the_flags_that_it_has(t *testing.T) {
+	for _, c := range []struct {
+		stage int
+		want  string
+	}{
+		{0, "-listen 127.0.0.1:7001 -leash"},
+		{1, "-listen 127.0.0.1:7001 -leash"},
+		{2, "-listen 127.0.0.1:7001 -leash -peer 127.0.0.1:7101 -cluster n1=127.0.0.1:7101/127.0.0.1:7001,n2=127.0.0.1:7102/127.0.0.1:7002 -via VIA -leader n1"},
+		{3, "-listen 127.0.0.1:7001 -leash -peer 127.0.0.1:7101 -cluster n1=127.0.0.1:7101/127.0.0.1:7001,n2=127.0.0.1:7102/127.0.0.1:7002 -via VIA -data /d/n1"},
+	} {
+		l := startLab(t, Options{Stage: c.stage})
+		n := Node{ID: "n1", Client: "127.0.0.1:7001", Peer: "127.0.0.1:7101"}
+		if c.stage >= firstDurable {
+			n.Dir = "/d/n1"
+		}
+		own := l.members
+		l.members = []*member{{Node: n}, {Node: Node{ID: "n2", Client: "127.0.0.1:7002", Peer: "127.0.0.1:7102"}}}
+		flags := strings.Join(l.flags(n), " ")
+		l.members = own
+		require.Equal(t, c.want, strings.ReplaceAll(flags, l.block.Addr().String(), "VIA"))
+	}
+}
+
+func TestStart_refuses(t *testing.T) {
+	for _, c := range []struct {
+		opt     Options
+		message string
+	}{
+		{Options{Stage: 0, Nodes: 3}, "stage 0 has one node"},
+		{Options{Stage: 2, Nodes: 99}, "at most 98"},
+		{Options{Stage: 2, Dir: "/tmp"}, "keeps nothing on disk"},
+		{Options{Bin: "/nonexistent/node"}, "n1 does not start"},
+	} {
+		l, err := Start(t.Context(), c.opt)
+		require.ErrorContains(t, err, c.message)
+		require.Nil(t, l)
+	}
+}
+
+func TestStart_fails_with_the_last_words_of_a_node_that_cannot(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "n2"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "n2", "data"), []byte("{"), 0o644))
+	_, err := Start(t.Context(), Options{Stage: 3, Nodes: 3, Dir: dir})
+	require.EqualError(t, err, "n2 does not start: exit status 1: the data is damaged: unexpected end of JSON input")
+}
+
+func TestStart_ends_with_its_context(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l, err := Start(ctx, Options{Stage: 2, Nodes: 2})
+	if err == nil { // they were quick
+		require.NoError(t, l.Close())
+		return
+	}
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestLab_keeps_data_over_a_kill_and_a_directory_over_labs(t *testing.T) {
+	dir := t.TempDir()
+	l := startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})
+	run(t, l, "put x 1 => ok", "kill n1 => ok", "get x => error unavailable", "restart n1 => ok", "get x => 1",
+		"restart n1 => ok", "get x => 1")
+	require.NoError(t, l.Close())
+
+	l = startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})
+	run(t, l, "get x => 1")
+}
+
+func TestLab_pause_stops_a_node_and_resume_lets_it_answer_late(t *testing.T) {
+	l := startLab(t, Options{})
+	run(t, l, "put x 1 => ok", "timeout 50ms", "pause n1 => ok", "append x 2 => error timeout", "get x => error timeout",
+		"resume n1 => ok", "timeout 2s", "get x => 12", "pause n1", "kill n1 => ok", "restart n1 => ok", "get x => absent")
+	_, err := l.Run(t.Context(), "kill n1")
+	require.NoError(t, err)
+	for _, line := range []string{"kill n1", "pause n1", "resume n1"} {
+		_, err := l.Run(t.Context(), line)
+		require.ErrorContains(t, err, "dead", line)
+	}
+}
+
+func TestLab_tells_of_a_node_that_ends_by_itself(t *testing.T) {
+	var out lockedBuffer
+	l, err := Start(t.Context(), Options{Out: &out})
+	require.NoError(t, err)
+	run(t, l, "put say hello\x1b[2J => ok", "put crash badly => error timeout", "get x => error unavailable")
+	<-l.members[0].process().exited
+	require.Equal(t, "n1 | hello\uFFFD[2J\n"+
+		"n1 | panic: badly\nn1 | \nn1 | goroutine 1 [running]:\n"+
+		"n1 ended by itself: exit status 2: panic: badly\n", out.String())
+	run(t, l, "restart n1 => ok", "put say again => ok")
+	require.EqualError(t, l.Close(), "n1 ended by itself: exit status 2: panic: badly")
+}
+
+func TestLab_without_forwarder(t *testing.T) {
+	l := startLab(t, Options{Stage: 2, Nodes: 2, Direct: true})
+	run(t, l, "put x 1 => ok", "wait get x @n2 => 1", "heal => ok")
+	_, err := l.Run(t.Context(), "cut n1 n2")
+	require.ErrorContains(t, err, "no forwarder")
+}
+
+func TestLab_carries_out_commands_from_many_goroutines(t *testing.T) {
+	l := startLab(t, Options{Stage: 2, Nodes: 3})
+	var wg sync.WaitGroup
+	for _, line := range []string{"put x 1", "get x", "status", "restart n3", "restart n3", "cut n1 n2", "heal", "list"} {
+		for range 3 {
+			wg.Go(func() { l.Run(t.Context(), line) })
+		}
+	}
+	wg.Wait()
+	run(t, l, "heal", "put x 2 => ok", "wait get x @n3 => 2")
+}
+
+// A lockedBuffer is a buffer that many may write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

@@ -1,0 +1,44 @@
+package lab
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestComplete(t *testing.T) {
+	l := &Lab{opt: Options{Stage: 2}, members: []*member{{Node: Node{ID: "n1"}}, {Node: Node{ID: "n2"}}}}
+	for _, c := range []struct{ typed, want string }{
+		{"pau", "pause "},
+		{"p", "p"}, // put, pause, partition
+		{"par", "partition "},
+		{"frob", "frob"},
+		{"kill ", "kill "},
+		{"kill n", "kill n"},
+		{"cut c", "cut client"},
+		{"cut n1>cl", "cut n1>client"},
+		{"wait ge", "wait get "},
+	} {
+		got, pos, ok := l.complete(c.typed, len(c.typed), '\t')
+		require.True(t, ok)
+		require.Equal(t, c.want, got)
+		require.Equal(t, len(got), pos)
+	}
+	got, pos, _ := l.complete("kil 1", 3, '\t')
+	require.Equal(t, "kill  1", got)
+	require.Equal(t, 5, pos)
+	_, _, ok := l.complete("kil", 3, 'l')
+	require.False(t, ok)
+	l.opt.Stage = 0
+	got, _, _ = l.complete("par", 3, '\t')
+	require.Equal(t, "par", got)
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"get", "get", 0}, {"gt", "get", 1}, {"gett", "get", 1}, {"got", "get", 1}, {"", "get", 3}, {"staus", "status", 1}} {
+		require.Equal(t, c.want, editDistance(c.a, c.b), "%s %s", c.a, c.b)
+	}
+}
