@@ -219,10 +219,9 @@ func (p puzzle) neverMade() string {
 	case len(refused) > 1 || len(late) > 0:
 		return "but nothing that can have taken effect by then " + made
 	case refused[0].outcome == failed:
-		return fmt.Sprintf("but the only operation that would have done that, %s, failed at %s and must not have happened",
-			title(refused[0].op), ms(refused[0].end))
+		return fmt.Sprintf("but nothing %s: %s failed at %s and must not have happened", made, title(refused[0].op), ms(refused[0].end))
 	}
-	return "but the only operation that could have done that did not: " + told(refused[0], "") + " at " + ms(refused[0].end)
+	return fmt.Sprintf("but nothing %s: %s", made, claim(refused[0])) // a cas that did not swap
 }
 
 func (p puzzle) makes(e event) bool { return e.makes(p.saw) }

@@ -15,9 +15,10 @@
 //     ends the history; without one, hopeless;
 //   - open appends on a key that is also put to: ten take no time, forty are hopeless.
 //
-// To refute takes longer than to confirm, up to some seconds. So spread the operations
-// over several keys, write a different value each time, and end with a read of every
-// key. A check that runs out of time is not a pass.
+// To refute takes longer than to confirm: up to some seconds, and may not come to an
+// end. So spread the operations over several keys, write a different value each time,
+// and end with a read of every key. A check that runs out of time is not a pass, but
+// what is plain without a search is still found and explained.
 //
 // # What it does not see
 //

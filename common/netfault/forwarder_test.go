@@ -200,14 +200,28 @@ func TestForwarder_faults_are_between_names_not_connections(t *testing.T) {
 
 func TestForwarder_delay_holds_each_line_as_long_and_not_the_one_behind_it(t *testing.T) {
 	const delay = 200 * time.Millisecond
-	for _, back := range []bool{false, true} {
-		t.Run(fmt.Sprintf("back %v", back), func(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		setUp func(*lab) (from, to *end)
+	}{
+		{"n1 dialled before", func(l *lab) (from, to *end) {
+			from, to = l.connect("n1", "n2")
+			l.Delay("n1", "n2", delay)
+			return from, to
+		}},
+		{"n1 dialled after", func(l *lab) (from, to *end) {
+			l.Delay("n1", "n2", delay)
+			return l.connect("n1", "n2")
+		}},
+		{"n2 dialled after", func(l *lab) (from, to *end) {
+			l.Delay("n1", "n2", delay)
+			to, from = l.connect("n2", "n1")
+			return from, to
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			inLab(t, Options{}, func(t *testing.T, l *lab) {
-				from, to := l.connect("n1", "n2")
-				l.Delay("n1", "n2", delay)
-				if back {
-					to, from = l.connect("n2", "n1")
-				}
+				from, to := c.setUp(l)
 				begin := time.Now()
 				go func() {
 					for i := range 1000 {
@@ -271,6 +285,26 @@ func TestForwarder_stall_holds_back_a_bounded_amount_and_loses_nothing(t *testin
 		got, err := io.ReadAll(b.r)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(sent, got))
+	})
+}
+
+func TestForwarder_cut_frees_a_sender_that_a_stall_holds(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		a, b := l.connect("n1", "n2")
+		l.Stall("n1", "n2")
+		sent := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(a, strings.Repeat(strings.Repeat("x", 999)+"\n", 10_000))
+			sent <- err
+		}()
+		synctest.Wait()
+		require.Empty(t, sent, "it waits")
+		l.Cut("n1", "n2")
+		require.NoError(t, <-sent)
+		synctest.Wait()
+		l.HealAll()
+		a.send("healed\n")
+		b.wants("healed\n")
 	})
 }
 
@@ -403,6 +437,25 @@ func TestForwarder_dialler_gives_up_on_a_cut_link(t *testing.T) {
 	})
 }
 
+func TestForwarder_hangs_up_on_a_target_that_is_reached_too_late(t *testing.T) {
+	var network memnet.Network
+	slow := func(_ context.Context, _, address string) (net.Conn, error) {
+		time.Sleep(time.Minute)
+		return network.DialContext(context.Background(), "mem", address)
+	}
+	inLab(t, Options{Dial: slow}, func(t *testing.T, l *lab) {
+		target, err := network.Listen("n2:1")
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = l.request(ctx, "n1", "n2:1")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		conn, err := target.Accept()
+		require.NoError(t, err)
+		newEnd(t, conn).wantsEOF()
+	})
+}
+
 func TestForwarder_dead_target_is_refused_at_once(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		begin := time.Now()
@@ -529,22 +582,26 @@ func TestForwarder_lists_its_faults(t *testing.T) {
 
 func TestForwarder_refuses_what_is_no_request(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
-		for _, c := range []struct{ request, want string }{
-			{"GET / HTTP/1.1\r\nFrom: n1\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
-			{"CONNECT n2:1 HTTP/1.1\r\nHost: n2:1\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
-			{"CONNECT\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
-			{strings.Repeat("x", maxHead+1), "HTTP/1.1 400 Bad Request\r\n"},
-			{"CONNECT n2:1 HTTP/1.1\r\nFrom: n1\r\n", "HTTP/1.1 400 Bad Request\r\n"}, // and no more
+		for _, c := range []struct {
+			request string
+			after   time.Duration
+		}{
+			{"GET / HTTP/1.1\r\nFrom: n1\r\n\r\n", 0},
+			{"CONNECT n2:1 HTTP/1.1\r\nHost: n2:1\r\n\r\n", 0},
+			{"CONNECT\r\n\r\n", 0},
+			{"CONNECT n2:1 HTTP/1.1\r\nFrom\r\n\r\n", 0},
+			{strings.Repeat("x", maxHead+1), 0},
+			{"CONNECT n2:1 HTTP/1.1\r\nFrom: n1\r\n", headTimeout}, // and no more
 		} {
 			begin := time.Now()
 			conn, err := l.network.DialContext(t.Context(), "mem", "forwarder")
 			require.NoError(t, err)
 			e := newEnd(t, conn)
 			e.send(c.request)
-			e.wants(c.want)
+			e.wants("HTTP/1.1 400 Bad Request\r\n")
 			_, err = io.ReadAll(e.r)
 			require.NoError(t, err)
-			require.LessOrEqual(t, time.Since(begin), headTimeout)
+			require.Equal(t, c.after, time.Since(begin))
 		}
 	})
 }
@@ -597,6 +654,8 @@ func TestForwarder_close_ends_everything(t *testing.T) {
 		l.Stall("n2", "n1")
 		a.send("held\n")
 		c.send("held\n")
+		silent, err := l.network.DialContext(t.Context(), "mem", "forwarder")
+		require.NoError(t, err)
 		waiting := make(chan error, 1)
 		go func() {
 			_, err := l.request(t.Context(), "n1", "n2:1")
@@ -606,7 +665,7 @@ func TestForwarder_close_ends_everything(t *testing.T) {
 		begin := time.Now()
 		require.NoError(t, l.Close())
 		require.Error(t, <-waiting)
-		for _, e := range []*end{a, b, c, d} {
+		for _, e := range []*end{a, b, c, d, newEnd(t, silent)} {
 			e.wantsEOF()
 		}
 		require.Zero(t, time.Since(begin))

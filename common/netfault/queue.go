@@ -53,9 +53,6 @@ type queue struct {
 type segment struct {
 	data    []byte
 	arrived time.Time
-	// movable: a line, or the beginning of one, that may change places with its neighbours.
-	// No line overtakes a segment that is not.
-	movable bool
 	// end, if set, stands here in place of data.
 	end ending
 }
@@ -73,6 +70,7 @@ const (
 // cost is what a segment counts for in maxQueue: its bytes, and itself.
 func (s segment) cost() int { return len(s.data) + 64 }
 
+// whole reports that a line ends where the segment does.
 func (s segment) whole() bool { return bytes.HasSuffix(s.data, newline) }
 
 var newline = []byte{'\n'}
@@ -117,28 +115,20 @@ func (q *queue) piece(p []byte) []byte {
 	return p
 }
 
-// push appends a piece: to the last segment where nobody will see the difference, or where
-// it must wait for its line to be whole.
+// push appends a piece, to the last segment where that makes no difference or, for the sake
+// of reordering, makes a line whole.
 func (q *queue) push(piece []byte, now time.Time) {
 	if n := len(q.segments); n > 0 && q.segments[n-1].end == 0 {
 		last := &q.segments[n-1]
-		if q.faults == (faults{}) && len(last.data)+len(piece) <= chunkSize {
-			last.data = append(last.data, piece...)
-			q.cost += len(piece)
-			return
-		}
-		if last.movable && !last.whole() {
+		small := q.faults == (faults{}) && len(last.data)+len(piece) <= chunkSize
+		if small || q.faults.reorder && !last.whole() {
 			last.data = append(last.data, piece...)
 			last.arrived = now
 			q.cost += len(piece)
 			return
 		}
 	}
-	q.append(segment{
-		data:    bytes.Clone(piece),
-		arrived: now,
-		movable: q.faults.reorder && !q.raw && q.length == 0,
-	})
+	q.append(segment{data: bytes.Clone(piece), arrived: now})
 }
 
 func (q *queue) append(s segment) {
@@ -148,9 +138,6 @@ func (q *queue) append(s segment) {
 
 // finish says how the direction ends, after all that has arrived.
 func (q *queue) finish(e ending, now time.Time) {
-	if n := len(q.segments); n > 0 && !q.segments[n-1].whole() {
-		q.segments[n-1].movable = false // it will never be a line
-	}
 	q.append(segment{arrived: now, end: e})
 }
 
@@ -207,11 +194,8 @@ func (q *queue) take(now time.Time) (s segment, wait time.Duration, ok bool) {
 		return segment{}, 0, false
 	}
 	due, next := q.due(first), 0
-	if q.faults.reorder && first.movable {
+	if q.faults.reorder && !q.torn && first.whole() {
 		n := q.lines(now)
-		if n == 0 && !first.whole() {
-			return segment{}, 0, false
-		}
 		if n < reorderLines {
 			due = due.Add(reorderWait)
 		}
@@ -221,8 +205,8 @@ func (q *queue) take(now time.Time) (s segment, wait time.Duration, ok bool) {
 		return segment{}, due.Sub(now), false
 	}
 	s = q.segments[next]
-	copy(q.segments[1:next+1], q.segments[:next])
-	q.segments[0] = segment{}
+	q.segments[next] = first
+	q.segments[0] = segment{} // its memory is free
 	q.segments = q.segments[1:]
 	q.cost -= s.cost()
 	if s.end == 0 && !q.raw {
@@ -231,12 +215,13 @@ func (q *queue) take(now time.Time) (s segment, wait time.Duration, ok bool) {
 	return s, 0, true
 }
 
-// lines counts the lines that may change places, from the first, at most reorderLines.
+// lines counts the segments that may change places, from the first on and at most
+// reorderLines: all are whole lines, and due but for the wait for one another.
 func (q *queue) lines(now time.Time) int {
 	n := 0
 	for n < min(len(q.segments), reorderLines) {
 		s := q.segments[n]
-		if !s.movable || !s.whole() || q.due(s).After(now) {
+		if !s.whole() || q.due(s).After(now) {
 			break
 		}
 		n++

@@ -211,6 +211,22 @@ func TestQueue_reorder_does_not_keep_a_lone_line(t *testing.T) {
 	require.Equal(t, "a\n", q.drain(start.Add(reorderWait)))
 }
 
+func TestQueue_reorder_keeps_lines_no_longer_than_until_there_are_enough(t *testing.T) {
+	q := newQueue(1)
+	q.set(faults{reorder: true}, start)
+	q.mustArrive(t, strings.Repeat("x\n", reorderLines+2), start)
+	require.Equal(t, strings.Repeat("x\n", 3), q.drain(start))
+}
+
+func TestQueue_line_in_pieces_is_reordered_and_delayed_as_one(t *testing.T) {
+	q := newQueue(1)
+	q.set(faults{reorder: true, delay: time.Second}, start)
+	q.mustArrive(t, "a\nbe", start)
+	q.mustArrive(t, "gun\n", start.Add(500*time.Millisecond))
+	require.Equal(t, "a\n", q.drain(start.Add(1500*time.Millisecond-1)))
+	require.Equal(t, "begun\n", q.drain(start.Add(1500*time.Millisecond+reorderWait)))
+}
+
 func TestQueue_end_comes_last_whatever_the_faults(t *testing.T) {
 	for _, f := range []faults{{}, {stall: true}, {delay: time.Minute}, {reorder: true}} {
 		q := newQueue(1)
@@ -218,9 +234,12 @@ func TestQueue_end_comes_last_whatever_the_faults(t *testing.T) {
 		q.mustArrive(t, "a\nb\nc\nhalf a li", start)
 		q.finish(finished, start)
 		q.finish(broken, start)
-		early := q.drain(start.Add(time.Hour))
-		q.set(faults{}, start)
-		got := early + q.drain(start)
+		got := q.drain(start.Add(time.Hour))
+		if f.stall {
+			require.Empty(t, got)
+			q.set(faults{}, start)
+			got = q.drain(start)
+		}
 		require.True(t, strings.HasSuffix(got, "half a liFINISHEDBROKEN"), "%+v: %q", f, got)
 		require.Len(t, got, len("a\nb\nc\nhalf a liFINISHEDBROKEN"), "%+v", f)
 	}
@@ -280,15 +299,23 @@ func TestQueue_counts_what_it_holds(t *testing.T) {
 }
 
 func TestQueue_raw_bytes_are_lost_as_they_come_and_the_stream_breaks_when_healed(t *testing.T) {
-	q := newQueue(1)
-	q.raw = true
-	q.mustArrive(t, "half", start)
-	require.Equal(t, "half", q.drain(start))
-	q.set(faults{cut: true}, start)
-	q.mustArrive(t, "more\nand more", start)
-	require.Empty(t, q.drain(start))
-	q.set(faults{}, start)
-	require.Equal(t, "BROKEN", q.drain(start))
+	for _, c := range []struct{ name, queued, inCut string }{
+		{"queued as the cut begins", "more\nand more", ""},
+		{"arrives in the cut", "", "more\nand more"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			q := newQueue(1)
+			q.raw = true
+			q.mustArrive(t, "half", start)
+			require.Equal(t, "half", q.drain(start))
+			q.mustArrive(t, c.queued, start)
+			q.set(faults{cut: true}, start)
+			q.mustArrive(t, c.inCut, start)
+			require.Empty(t, q.drain(start))
+			q.set(faults{}, start)
+			require.Equal(t, "BROKEN", q.drain(start))
+		})
+	}
 }
 
 func TestQueue_raw_stream_that_lost_nothing_survives_a_cut(t *testing.T) {
