@@ -17,6 +17,9 @@ import (
 	"raftworkbook/stage0-kvserver/server"
 )
 
+// stage is the number of this stage.
+const stage = 0
+
 const usage = `usage: stage0-kvserver [command]
 
   lab     start a server and a prompt to talk to it (the default)
@@ -42,7 +45,7 @@ func run(args []string) int {
 	}
 	switch name, args := args[0], args[1:]; name {
 	case "lab":
-		return lab.Command(0, 1, args)
+		return lab.Command(stage, 1, args)
 	case "node":
 		return node(args)
 	case "help", "-h", "-help", "--help":

@@ -22,8 +22,6 @@ import (
 	"raftworkbook/common/wire"
 )
 
-const stage = 0
-
 // TestMain lets the binary of the tests be the program too, for those that start it as a process.
 func TestMain(m *testing.M) {
 	if lab.Child() {

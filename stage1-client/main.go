@@ -18,6 +18,9 @@ import (
 	"raftworkbook/stage1-client/server"
 )
 
+// stage is the number of this stage.
+const stage = 1
+
 const usage = `usage: stage1-client [command]
 
   lab     start a server and a prompt to talk to it (the default)
@@ -45,7 +48,7 @@ func run(args []string) int {
 	}
 	switch name, args := args[0], args[1:]; name {
 	case "lab":
-		return lab.Command(1, 1, args)
+		return lab.Command(stage, 1, args)
 	case "node":
 		return node(args)
 	case "help", "-h", "-help", "--help":

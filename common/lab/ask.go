@@ -39,27 +39,26 @@ type client struct {
 // lead, then to one node after the other; and from stage 3 on, where there may be a leader soon, round
 // and round. What may have happened is never sent again.
 func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.client.limit())
-	defer cancel()
 	if len(l.members) == 1 {
-		return l.askNode(ctx, l.members[0], r)
+		return l.askAt(ctx, l.members[0], r)
 	}
 	again := time.NewTicker(roundPause)
 	defer again.Stop()
-	for {
-		resp, err := l.askAround(ctx, r)
+	patience := l.client.limit()
+	for deadline := time.Now().Add(patience); ; {
+		round, cancel := context.WithTimeout(ctx, patience)
+		resp, err := l.askAround(round, r)
+		cancel()
 		if !elsewhere(err) {
 			return resp, err
 		}
-		nobody := &wire.Error{Code: "unavailable", Message: "no node takes it: " + err.Error()}
-		if l.opt.Stage < firstDurable {
-			return wire.Response{}, nobody
+		// Nodes that refuse do so at once. A round that began just before the deadline has the time
+		// for that, lest a refusal look like an outcome that is unknown.
+		patience = max(time.Until(deadline), dialTime)
+		if l.opt.Stage < firstDurable || time.Now().After(deadline) || ctx.Err() != nil {
+			return wire.Response{}, &wire.Error{Code: "unavailable", Message: "no node takes it: " + err.Error()}
 		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return wire.Response{}, nobody
-		}
+		<-again.C
 	}
 }
 
@@ -171,6 +170,10 @@ func (l *Lab) errorAnswer(err error) string {
 		return oneLine(answer)
 	case errors.Is(err, wire.ErrUnknown) && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("error timeout: outcome unknown: no answer within %v", l.client.limit())
+	case errors.Is(err, wire.ErrUnknown) && errors.Is(err, context.Canceled):
+		return "error timeout: outcome unknown: interrupted"
+	case errors.Is(err, wire.ErrUnknown) && errors.As(err, new(*net.OpError)):
+		return "error timeout: outcome unknown: connection lost"
 	case errors.Is(err, wire.ErrUnknown):
 		return oneLine("error timeout: " + err.Error())
 	default:

@@ -211,22 +211,22 @@ type running struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	ports []string
-	errs  *lockedBuffer
+
+	out, errs *lockedBuffer
 }
 
 func startRunning(t *testing.T) running {
 	t.Helper()
 	cmd := stageBinary(t, "3", "-nodes", "3")
-	r := running{cmd: cmd, errs: new(lockedBuffer)}
+	r := running{cmd: cmd, out: new(lockedBuffer), errs: new(lockedBuffer)}
 	var err error
 	r.in, err = cmd.StdinPipe()
 	require.NoError(t, err)
-	var out lockedBuffer
-	cmd.Stdout, cmd.Stderr = &out, r.errs
+	cmd.Stdout, cmd.Stderr = r.out, r.errs
 	require.NoError(t, cmd.Start())
 	_, err = io.WriteString(r.in, "put x 1\npause n2\nput ready 1\n")
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return out.String() == "ok\nok\nok\n" }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return r.out.String() == "ok\nok\nok\n" }, 10*time.Second, 5*time.Millisecond)
 	require.Len(t, tempFiles(t, cmd), 1)
 
 	// The nodes' ports are those of the children's command lines.
@@ -255,8 +255,10 @@ func TestCommand_ends_cleanly(t *testing.T) {
 		"by SIGTERM":              func(r running) int { r.cmd.Process.Signal(syscall.SIGTERM); return 1 },
 		"by SIGHUP":               func(r running) int { r.cmd.Process.Signal(syscall.SIGHUP); return 1 },
 		"by SIGINT while a command runs": func(r running) int {
-			io.WriteString(r.in, "timeout 1h\nget x @n2\n")
-			return interruptOnceBusy(r)
+			io.WriteString(r.in, "timeout 1h\nget x\nget x @n2\n")
+			require.Eventually(t, func() bool { return strings.HasSuffix(r.out.String(), "1\n") }, 10*time.Second, time.Millisecond)
+			r.cmd.Process.Signal(os.Interrupt)
+			return 1
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -276,13 +278,6 @@ func TestCommand_ends_cleanly(t *testing.T) {
 			}
 		})
 	}
-}
-
-// interruptOnceBusy sends SIGINT once the lab has read all that was sent to it.
-func interruptOnceBusy(r running) int {
-	io.WriteString(r.in, strings.Repeat("#\n", 64<<10)) // more than a pipe and a reader hold at the start
-	r.cmd.Process.Signal(os.Interrupt)
-	return 1
 }
 
 func TestCommand_killed_leaves_no_node_not_even_a_paused_one(t *testing.T) {

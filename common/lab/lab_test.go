@@ -223,8 +223,9 @@ func TestLab_tells_of_a_node_that_ends_by_itself(t *testing.T) {
 	var out lockedBuffer
 	l, err := Start(t.Context(), Options{Out: &out})
 	require.NoError(t, err)
-	run(t, l, "put say hello\x1b[2J => ok", "put crash badly => error timeout", "get x => error unavailable")
+	run(t, l, "put say hello\x1b[2J => ok", "put crash badly => error timeout")
 	<-l.members[0].process().exited
+	run(t, l, "get x => error unavailable")
 	require.Equal(t, "n1 | hello\uFFFD[2J\n"+
 		"n1 | panic: badly\nn1 | \nn1 | goroutine 1 [running]:\n"+
 		"n1 ended by itself: exit status 2: panic: badly\n", out.String())

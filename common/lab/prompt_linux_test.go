@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +38,15 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
-// A session is a lab at a terminal.
+// withoutReturns leaves out carriage returns, of which there may be any number.
+type withoutReturns struct{ w io.Writer }
+
+func (w withoutReturns) Write(b []byte) (int, error) {
+	_, err := w.w.Write(bytes.ReplaceAll(b, []byte("\r"), nil))
+	return len(b), err
+}
+
+// A terminalSession is a lab at a terminal.
 type terminalSession struct {
 	t       *testing.T
 	keys    io.Writer
@@ -57,7 +66,7 @@ func startAtTerminal(t *testing.T, env ...string) *terminalSession {
 	s := &terminalSession{t: t, keys: person, screen: new(lockedBuffer), program: program,
 		ended: make(chan int, 1), signal: cmd.Process.Signal}
 	watched := make(chan struct{})
-	go func() { io.Copy(s.screen, person); close(watched) }()
+	go func() { io.Copy(withoutReturns{s.screen}, person); close(watched) }()
 	go func() { cmd.Wait(); s.ended <- cmd.ProcessState.ExitCode() }()
 	t.Cleanup(func() {
 		cmd.Process.Kill()
@@ -66,7 +75,7 @@ func startAtTerminal(t *testing.T, env ...string) *terminalSession {
 		<-watched
 	})
 	s.sees("help for more")
-	s.sees("\r\n> ")
+	s.sees("\n> ")
 	return s
 }
 
@@ -119,16 +128,16 @@ const (
 func TestPrompt(t *testing.T) {
 	s := startAtTerminal(t, "NO_COLOR=1")
 	s.types("put x 1\r")
-	s.sees("\r\nok\r\n> ")
+	s.sees("\nok\n> ")
 	s.types("get x\r")
-	s.sees("\r\n1\r\n> ")
+	s.sees("\n1\n> ")
 	s.types(up + up + "2\r") // put x 12, from the history
-	s.sees("\r\nok\r\n> ")
-	s.types("sta\t\r") // completed
+	s.sees("\nok\n> ")
+	s.types("stat\t\r") // completed
 	s.sees("leader")
 	s.sees("> ")
 	s.types("frob\r")
-	s.sees("there is no command frob; help lists them\r\n> ")
+	s.sees("there is no command frob; help lists them\n> ")
 
 	s.types("put say hello\r")
 	s.sees("n1 | hello")
@@ -136,7 +145,7 @@ func TestPrompt(t *testing.T) {
 	s.sees("half a li")
 	require.False(t, echoes(t, s.program), "the line editor is at work")
 	s.types("\x15put crash now\r") // Ctrl-U
-	s.sees("n1 ended by itself: exit status 2: panic: now\r\n")
+	s.sees("n1 ended by itself: exit status 2: panic: now\n")
 
 	s.types(ctrlD)
 	s.ends(1) // a node has crashed
@@ -145,15 +154,15 @@ func TestPrompt(t *testing.T) {
 func TestPrompt_control_C_ends_a_command_and_then_the_lab(t *testing.T) {
 	s := startAtTerminal(t)
 	s.types("timeout 1h\r")
-	s.sees("ok\r\n")
+	s.sees("ok\n")
 	s.types("pause n1\r")
-	s.sees("ok\r\n")
+	s.sees("ok\n")
 	s.types("put x 1 @n1\r")
-	s.sees("put x 1 @n1\r\n")
+	s.sees("put x 1 @n1\n")
 	require.Eventually(t, func() bool { return echoes(t, s.program) }, 10*time.Second, time.Millisecond,
 		"the terminal is not raw while a command runs")
 	s.types(ctrlC)
-	s.sees("\x1b[31merror timeout: outcome unknown: context canceled")
+	s.sees("\x1b[31merror timeout: outcome unknown: interrupted")
 	s.sees("> ")
 	s.types("half a line" + ctrlC)
 	s.ends(0)

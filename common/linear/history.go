@@ -10,15 +10,15 @@
 // began, or never, so it stays open to the end of the history and can widen the search
 // for all that comes later on its key. How much, for 500 operations on one key:
 //
-//   - forty open puts, deletes or compare-and-swaps, each of a value of its own: 30 ms;
-//   - forty open appends, on a key that is only appended to and read: 30 ms, if a read
+//   - forty open puts, deletes or compare-and-swaps, each of a value of its own: 10 ms;
+//   - forty open appends, on a key that is only appended to and read: 10 ms, if a read
 //     ends the history; without one, hopeless;
 //   - open appends on a key that is also put to: ten take no time, forty are hopeless.
 //
-// To refute takes longer than to confirm: up to some seconds, and may not come to an
-// end. So spread the operations over several keys, write a different value each time,
-// and end with a read of every key. A check that runs out of time is not a pass, but
-// what is plain without a search is still found and explained.
+// To refute takes longer than to confirm, and may not come to an end where there are
+// open deletes or appends. So spread the operations over several keys, write a different
+// value each time, and end with a read of every key. A check that runs out of time is
+// not a pass, but what is plain without a search is still found and explained.
 //
 // # What it does not see
 //

@@ -75,8 +75,8 @@ func (s segment) whole() bool { return bytes.HasSuffix(s.data, newline) }
 
 var newline = []byte{'\n'}
 
-// arrive takes p in; it does not keep p. It fails with errLineTooLong, after which
-// the queue is of no use.
+// arrive takes in p, at most chunkSize bytes, and does not keep it. It fails with
+// errLineTooLong, after which the queue is of no use.
 func (q *queue) arrive(p []byte, now time.Time) error {
 	for len(p) > 0 {
 		piece := q.piece(p)
