@@ -149,6 +149,7 @@ func (f *fake) tell(r wire.Request) {
 		wire.Request
 		Told bool `json:"told"`
 	}{r, true})
+	line = append(line, '\n')
 	for id, addr := range f.peers {
 		if addr == "" || id == f.id {
 			continue
@@ -166,7 +167,7 @@ func (f *fake) tell(r wire.Request) {
 			if err != nil {
 				return
 			}
-			conn.Write(append(line, '\n'))
+			conn.Write(line)
 			conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 			bufio.NewReader(conn).ReadString('\n')
 			conn.Close()

@@ -27,8 +27,8 @@ type prompt struct {
 	style    style
 
 	mu        sync.Mutex
-	ended     bool               // never raw again
-	interrupt context.CancelFunc // ends the command that runs; nil if none does
+	ended     bool   // never raw again
+	interrupt func() // ends the command that runs; nil while a line is read
 }
 
 func newPrompt() (*prompt, error) {
@@ -65,26 +65,35 @@ func (p *prompt) Write(b []byte) (int, error) {
 func (p *prompt) run(ctx context.Context, l *Lab) error {
 	p.terminal.AutoCompleteCallback = l.complete
 	fmt.Fprintln(p.terminal, l.banner())
-	for ctx.Err() == nil {
-		text, err := p.read()
-		if errors.Is(err, io.EOF) {
-			fmt.Fprintln(p.terminal) // the shell's prompt gets a line of its own
-			return nil
-		}
-		if err != nil {
+	for {
+		quit, err := p.turn(ctx, l)
+		if quit || err != nil {
 			return err
 		}
-		if len([]rune(text)) >= maxTyped {
-			fmt.Fprintln(p.terminal, p.style.bad("that line is too long for the prompt: use a pipe or a scene"))
-			continue
-		}
-		answer, err := p.command(ctx, l, text)
-		if errors.Is(err, errQuit) {
-			return nil
-		}
-		p.show(answer, err)
 	}
-	return ctx.Err()
+}
+
+// turn reads a command and carries it out.
+func (p *prompt) turn(ctx context.Context, l *Lab) (quit bool, err error) {
+	ctx, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	text, err := p.read(interrupt)
+	switch {
+	case errors.Is(err, io.EOF):
+		fmt.Fprintln(p.terminal) // the shell's prompt gets a line of its own
+		return true, nil
+	case err != nil:
+		return true, err
+	case len([]rune(text)) >= maxTyped:
+		fmt.Fprintln(p.terminal, p.style.bad("that line is too long for the prompt: use a pipe or a scene"))
+		return false, nil
+	}
+	answer, err := l.Run(ctx, text)
+	if errors.Is(err, errQuit) {
+		return true, nil
+	}
+	p.show(answer, err)
+	return false, nil
 }
 
 func (p *prompt) show(answer string, err error) {
@@ -99,12 +108,12 @@ func (p *prompt) show(answer string, err error) {
 	}
 }
 
-// read lets the user type a line.
-func (p *prompt) read() (string, error) {
+// read lets the user type a line. From then until the next read, Ctrl-C calls interrupt.
+func (p *prompt) read(interrupt func()) (string, error) {
 	if err := p.raw(); err != nil {
 		return "", err
 	}
-	defer p.restore()
+	defer p.cook(interrupt)
 	if width, height, err := term.GetSize(p.in); err == nil && width > 0 {
 		p.terminal.SetSize(width, height)
 	}
@@ -121,13 +130,15 @@ func (p *prompt) raw() error {
 	if p.ended {
 		return io.EOF
 	}
+	p.interrupt = nil
 	_, err := term.MakeRaw(p.in)
 	return err
 }
 
-func (p *prompt) restore() {
+func (p *prompt) cook(interrupt func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.interrupt = interrupt
 	term.Restore(p.in, p.cooked)
 }
 
@@ -137,23 +148,6 @@ func (p *prompt) end() {
 	defer p.mu.Unlock()
 	p.ended = true
 	term.Restore(p.in, p.cooked)
-}
-
-// command carries out one command, which Ctrl-C interrupts.
-func (p *prompt) command(ctx context.Context, l *Lab, text string) (string, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	p.setInterrupt(cancel)
-	defer func() {
-		p.setInterrupt(nil)
-		cancel()
-	}()
-	return l.Run(ctx, text)
-}
-
-func (p *prompt) setInterrupt(cancel context.CancelFunc) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.interrupt = cancel
 }
 
 // interrupted ends the command that runs; it returns false if none does.

@@ -141,6 +141,7 @@ func TestPrompt(t *testing.T) {
 
 	s.types("put say hello\r")
 	s.sees("n1 | hello")
+	s.sees("ok\n> ")
 	s.types("half a li") // a node speaks while someone types
 	s.sees("half a li")
 	require.False(t, echoes(t, s.program), "the line editor is at work")
@@ -154,9 +155,9 @@ func TestPrompt(t *testing.T) {
 func TestPrompt_control_C_ends_a_command_and_then_the_lab(t *testing.T) {
 	s := startAtTerminal(t)
 	s.types("timeout 1h\r")
-	s.sees("ok\n")
+	s.sees("ok\n> ")
 	s.types("pause n1\r")
-	s.sees("ok\n")
+	s.sees("ok\n> ")
 	s.types("put x 1 @n1\r")
 	s.sees("put x 1 @n1\n")
 	require.Eventually(t, func() bool { return echoes(t, s.program) }, 10*time.Second, time.Millisecond,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,7 +35,8 @@ type host struct {
 	t        *testing.T
 }
 
-// bubble runs a test against a server. Whoever still runs at its end fails it.
+// bubble runs a test against a server, and shuts that down when the test has ended and its users are gone. Whoever
+// still runs after that fails it.
 func bubble(t *testing.T, test func(t *testing.T, h *host)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -42,9 +44,11 @@ func bubble(t *testing.T, test func(t *testing.T, h *host)) {
 		var err error
 		h.listener, err = h.network.Listen("n1")
 		require.NoError(t, err)
-		go h.Serve(h.listener)
+		served := make(chan error)
+		go func() { served <- h.Serve(h.listener) }()
+		t.Cleanup(func() { require.NoError(t, <-served) })
+		t.Cleanup(h.Shutdown)
 		test(t, h)
-		h.Shutdown()
 	})
 }
 
@@ -83,6 +87,18 @@ func (u *user) line() string {
 	return strings.TrimSuffix(line, "\n")
 }
 
+// hearsAll requires that these lines come next, in whatever order: the protocol promises none.
+func (u *user) hearsAll(want ...string) {
+	u.t.Helper()
+	var got []string
+	for range want {
+		got = append(got, u.line())
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	require.Equal(u.t, want, got)
+}
+
 // hearsEnd requires that the server has said all and closed its side.
 func (u *user) hearsEnd() {
 	u.t.Helper()
@@ -115,7 +131,7 @@ func TestServer_answers_every_operation(t *testing.T) {
 func TestServer_goes_on_after_a_bad_line(t *testing.T) {
 	bubble(t, func(t *testing.T, h *host) {
 		u := h.dial()
-		for _, bad := range []string{"", "null", "[]", "{}", `"`, `{"id":1,"op":null}`, `{"id":2,"op":"put","key":[],"value":5}`, "\xff\x00", "get x"} {
+		for _, bad := range []string{"", "null", "[]", "{}", `"`, `{"id":1,"op":null}`, `{"id":2,"op":"put","key":[],"value":5}`, `{"id":2,"op":"put","key":"k"}`, "\xff\x00", "get x"} {
 			u.send(bad + "\n")
 			require.Contains(t, u.line(), `"ok":false,"error":{"code":"bad_request"`, bad)
 		}
@@ -138,9 +154,8 @@ func TestServer_reassembles_a_line_from_single_bytes(t *testing.T) {
 func TestServer_answers_all_lines_of_one_piece(t *testing.T) {
 	bubble(t, func(t *testing.T, h *host) {
 		u := h.dial()
-		u.send(`{"id":7,"op":"put","key":"k","value":"v"}` + "\n" + `{"id":5,"op":"get","key":"k"}` + "\n" + `{"id":6,"op":`)
-		u.hears(`{"id":7,"ok":true}`)
-		u.hears(`{"id":5,"ok":true,"found":true,"value":"v"}`)
+		u.send(`{"id":7,"op":"put","key":"k","value":"v"}` + "\n" + `{"id":5,"op":"get","key":"other"}` + "\n" + `{"id":6,"op":`)
+		u.hearsAll(`{"id":7,"ok":true}`, `{"id":5,"ok":true,"found":false}`)
 		u.send(`"delete","key":"k"}` + "\n")
 		u.hears(`{"id":6,"ok":true,"found":true}`)
 	})
@@ -170,6 +185,24 @@ func TestServer_ends_a_connection_after_a_line_beyond_the_limit(t *testing.T) {
 		u.hears(`{"id":1,"ok":true,"found":false}`)
 		u.hears(`{"id":0,"ok":false,"error":{"code":"too_large","message":"the line has more than 1048576 bytes"}}`)
 		u.hearsEnd()
+	})
+}
+
+// If the server closed the connection while bytes of the client are unread, TCP would reset it, and the reset could
+// overtake the answer.
+func TestServer_takes_the_rest_of_what_it_refuses(t *testing.T) {
+	bubble(t, func(t *testing.T, h *host) {
+		u := h.dial()
+		u.send(strings.Repeat("x", 10<<20))
+		require.Contains(t, u.line(), "too_large")
+		u.hearsEnd()
+
+		begin, err := time.Now(), error(nil)
+		for err == nil { // not for ever, though
+			require.LessOrEqual(t, time.Since(begin), lingerTimeout)
+			time.Sleep(lingerTimeout / 10)
+			_, err = u.Write([]byte("x"))
+		}
 	})
 }
 
@@ -294,7 +327,7 @@ func TestServer_does_not_let_a_client_that_reads_nothing_delay_others(t *testing
 		deaf := h.dial()
 		read := 0 // requests that the server has taken
 		go func() {
-			for {
+			for range 1000 {
 				if _, err := io.WriteString(deaf, `{"id":1,"op":"get","key":"k"}`+"\n"); err != nil {
 					return
 				}
@@ -335,7 +368,7 @@ func TestServer_accepts_again_after_an_error(t *testing.T) {
 func TestShutdown_answers_what_has_arrived(t *testing.T) {
 	bubble(t, func(t *testing.T, h *host) {
 		idle, busy, half := h.dial(), h.dial(), h.dial()
-		busy.send(`{"id":1,"op":"put","key":"k","value":"v"}` + "\n" + `{"id":2,"op":"get","key":"k"}` + "\n")
+		busy.send(`{"id":1,"op":"put","key":"k","value":"v"}` + "\n" + `{"id":2,"op":"get","key":"other"}` + "\n")
 		half.send(`{"id":3,"op":"put",`)
 		synctest.Wait()
 		ended := make(chan struct{})
@@ -344,8 +377,7 @@ func TestShutdown_answers_what_has_arrived(t *testing.T) {
 		const goodbye = `{"id":0,"ok":false,"error":{"code":"unavailable","message":"n1 is shutting down"}}`
 		idle.hears(goodbye)
 		idle.hearsEnd()
-		busy.hears(`{"id":1,"ok":true}`)
-		busy.hears(`{"id":2,"ok":true,"found":true,"value":"v"}`)
+		busy.hearsAll(`{"id":1,"ok":true}`, `{"id":2,"ok":true,"found":false}`)
 		busy.hears(goodbye)
 		half.hears(goodbye)
 		for _, u := range []*user{idle, busy, half} {
@@ -368,6 +400,35 @@ func TestShutdown_does_not_wait_for_those_who_stay(t *testing.T) {
 		begin := time.Now()
 		h.Shutdown()
 		require.LessOrEqual(t, time.Since(begin), writeTimeout+lingerTimeout)
+	})
+}
+
+// An untimely connection lets something happen just before a deadline is set.
+type untimely struct {
+	net.Conn
+	before func()
+}
+
+func (u *untimely) SetReadDeadline(at time.Time) error {
+	if before := u.before; before != nil {
+		u.before = nil
+		before()
+	}
+	return u.Conn.SetReadDeadline(at)
+}
+
+func TestShutdown_is_not_put_off_by_a_wait_that_begins_with_it(t *testing.T) {
+	bubble(t, func(t *testing.T, h *host) {
+		here, there := memnet.Pipe(buffer)
+		defer here.Close()
+		ended := make(chan struct{})
+		begin := time.Now()
+		h.start(&untimely{there, func() {
+			go func() { h.Shutdown(); close(ended) }()
+			synctest.Wait() // until all clients have been told
+		}})
+		<-ended
+		require.LessOrEqual(t, time.Since(begin), lingerTimeout)
 	})
 }
 
@@ -427,18 +488,20 @@ func TestServer_never_mixes_the_answers_of_clients(t *testing.T) {
 	var all sync.WaitGroup
 	for n := range 16 {
 		u := dialTCP(t, addr)
-		all.Go(func() { // sends all before it reads any
+		u.send(fmt.Sprintf(`{"id":1,"op":"put","key":"%d","value":"of %d"}`+"\n", n, n))
+		u.hears(`{"id":1,"ok":true}`)
+		var answers []string
+		for i := range 500 {
+			answers = append(answers, fmt.Sprintf(`{"id":%d,"ok":true,"length":1}`, 2*i+2),
+				fmt.Sprintf(`{"id":%d,"ok":true,"found":true,"value":"of %d"}`, 2*i+3, n))
+		}
+		all.Go(func() { // sends on while it reads
 			for i := range 500 {
-				fmt.Fprintf(u, `{"id":%d,"op":"put","key":"%d-%d","value":"of %d, %d"}`+"\n", 2*i+1, n, i, n, i)
-				fmt.Fprintf(u, `{"id":%d,"op":"get","key":"%d-%d"}`+"\n", 2*i+2, n, i)
+				fmt.Fprintf(u, `{"id":%d,"op":"append","key":"%d-%d","value":"x"}`+"\n", 2*i+2, n, i)
+				fmt.Fprintf(u, `{"id":%d,"op":"get","key":"%d"}`+"\n", 2*i+3, n)
 			}
 		})
-		all.Go(func() {
-			for i := range 500 {
-				u.hears(fmt.Sprintf(`{"id":%d,"ok":true}`, 2*i+1))
-				u.hears(fmt.Sprintf(`{"id":%d,"ok":true,"found":true,"value":"of %d, %d"}`, 2*i+2, n, i))
-			}
-		})
+		all.Go(func() { u.hearsAll(answers...) })
 	}
 	all.Wait()
 }
