@@ -152,6 +152,8 @@ func (l *Lab) dial(ctx context.Context, addr string) (conn net.Conn, err error) 
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errors.New("connection refused")
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil, errors.New("interrupted")
 	case ctx.Err() != nil:
 		return nil, errors.New("no connection in time")
 	}

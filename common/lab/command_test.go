@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,10 +24,14 @@ func stageBinary(t *testing.T, stage string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// tempDir is where a lab has its temporary files, and no other lab.
+func tempDir(cmd *exec.Cmd) string {
+	return strings.TrimPrefix(cmd.Env[len(cmd.Env)-1], "TMPDIR=")
+}
+
 // tempFiles are those that a lab has left behind.
 func tempFiles(t *testing.T, cmd *exec.Cmd) []os.DirEntry {
-	dir, _ := strings.CutPrefix(cmd.Env[len(cmd.Env)-1], "TMPDIR=")
-	files, err := os.ReadDir(dir)
+	files, err := os.ReadDir(tempDir(cmd))
 	require.NoError(t, err)
 	return files
 }
@@ -208,9 +211,8 @@ func TestSave_of_a_session_without_end_refuses(t *testing.T) {
 
 // A running is a lab in a process of its own, of three nodes, one of them paused.
 type running struct {
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	ports []string
+	cmd *exec.Cmd
+	in  io.WriteCloser
 
 	out, errs *lockedBuffer
 }
@@ -229,22 +231,15 @@ func startRunning(t *testing.T) running {
 	require.Eventually(t, func() bool { return r.out.String() == "ok\nok\nok\n" }, 10*time.Second, 5*time.Millisecond)
 	require.Len(t, tempFiles(t, cmd), 1)
 
-	// The nodes' ports are those of the children's command lines.
-	list, err := exec.Command("ps", "-A", "-o", "ppid=,args=").Output()
-	require.NoError(t, err)
-	for line := range strings.Lines(string(list)) {
-		f := strings.Fields(line)
-		if f[0] != strconv.Itoa(cmd.Process.Pid) {
-			continue
-		}
-		for i, w := range f {
-			if w == "-listen" || w == "-peer" || w == "-via" {
-				r.ports = append(r.ports, f[i+1])
-			}
-		}
-	}
-	require.Len(t, r.ports, 9)
+	require.Equal(t, 3, r.nodes(t))
 	return r
+}
+
+// nodes is how many of its processes there are, other than itself: those that name its directory.
+func (r running) nodes(t *testing.T) int {
+	list, err := exec.Command("ps", "-A", "-ww", "-o", "args=").Output()
+	require.NoError(t, err)
+	return strings.Count(string(list), " -data "+tempDir(r.cmd))
 }
 
 func TestCommand_ends_cleanly(t *testing.T) {
@@ -273,9 +268,7 @@ func TestCommand_ends_cleanly(t *testing.T) {
 				require.Contains(t, r.errs.String(), "ended by a signal")
 			}
 			require.Empty(t, tempFiles(t, r.cmd))
-			for _, addr := range r.ports {
-				require.NoError(t, bindable(addr))
-			}
+			require.Zero(t, r.nodes(t))
 		})
 	}
 }
@@ -285,7 +278,7 @@ func TestCommand_killed_leaves_no_node_not_even_a_paused_one(t *testing.T) {
 	defer r.in.Close()
 	require.NoError(t, r.cmd.Process.Kill())
 	r.cmd.Wait()
-	requireFree(t, r.ports)
+	require.Eventually(t, func() bool { return r.nodes(t) == 0 }, 10*time.Second, 20*time.Millisecond)
 }
 
 func TestCommand_ends_cleanly_when_nobody_reads_its_answers(t *testing.T) {

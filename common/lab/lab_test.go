@@ -3,7 +3,6 @@ package lab
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -51,25 +50,11 @@ func addrs(l *Lab) []string {
 	return addrs
 }
 
-// requireFree requires that nobody listens at addrs, within seconds.
-func requireFree(t *testing.T, addrs []string) {
-	t.Helper()
-	for _, addr := range addrs {
-		require.Eventually(t, func() bool {
-			conn, err := net.Dial("tcp", addr)
-			if err == nil {
-				conn.Close()
-			}
-			return errors.Is(err, syscall.ECONNREFUSED)
-		}, 5*time.Second, 5*time.Millisecond, addr)
-	}
-}
-
 func TestLab_close_leaves_no_process_port_or_file(t *testing.T) {
 	l, err := Start(t.Context(), Options{Stage: 3, Nodes: 3})
 	require.NoError(t, err)
 	run(t, l, "put x 1 => ok", "pause n2", "cut n1 n3", "stall client n1")
-	processes, ports := pids(l), addrs(l)
+	processes := pids(l)
 	require.DirExists(t, l.Nodes()[0].Dir)
 
 	began := time.Now()
@@ -80,9 +65,8 @@ func TestLab_close_leaves_no_process_port_or_file(t *testing.T) {
 	for _, pid := range processes {
 		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 	}
-	for _, addr := range ports {
-		require.NoError(t, bindable(addr))
-	}
+	_, err = l.block.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
 	require.NoDirExists(t, filepath.Dir(l.Nodes()[0].Dir))
 	require.Positive(t, l.CPU())
 
@@ -113,21 +97,21 @@ func TestLab_ports_of_labs_started_at_once_differ(t *testing.T) {
 	}
 }
 
-func TestClaim_passes_over_a_block_with_a_port_in_use(t *testing.T) {
+func TestBlock_is_not_free_for_a_node_whose_port_is_in_use(t *testing.T) {
 	b, err := claim(3)
 	require.NoError(t, err)
-	used, err := net.Listen("tcp", b.peer(3))
-	require.NoError(t, err)
-	defer used.Close()
-	require.NoError(t, b.Close())
-
-	for n, same := range map[int]bool{2: true, 3: false} {
-		again, err := take(b.number, n)
-		require.Equal(t, same, err == nil, "with %d nodes: %v", n, err)
-		if err == nil {
-			require.NoError(t, again.Close())
-		}
+	defer b.Close()
+	for _, addr := range []string{b.client(3), b.peer(3)} {
+		used, err := net.Listen("tcp", addr)
+		require.NoError(t, err)
+		require.NoError(t, b.free(2))
+		require.ErrorIs(t, b.free(3), syscall.EADDRINUSE)
+		require.NoError(t, used.Close())
 	}
+	require.NoError(t, b.free(3))
+
+	_, err = take(b.number, 1)
+	require.ErrorIs(t, err, syscall.EADDRINUSE, "it is claimed")
 }
 
 func TestPorts_lie_below_those_of_outgoing_connections_and_do_not_meet(t *testing.T) {

@@ -44,13 +44,21 @@ func take(k, n int) (block, error) {
 		return block{}, err
 	}
 	b.Listener = l
-	for i := 1; i <= n; i++ {
-		if err := errors.Join(bindable(b.client(i)), bindable(b.peer(i))); err != nil {
-			l.Close()
-			return block{}, err
-		}
+	if err := b.free(n); err != nil {
+		l.Close()
+		return block{}, err
 	}
 	return b, nil
+}
+
+// free says why the first n nodes cannot listen now.
+func (b block) free(n int) error {
+	for i := 1; i <= n; i++ {
+		if err := errors.Join(bindable(b.client(i)), bindable(b.peer(i))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b block) client(i int) string { return b.addr(i) }
