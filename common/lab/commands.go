@@ -284,7 +284,11 @@ func runRestart(ctx context.Context, l *Lab, args []word) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "ok", l.startNode(ctx, m)
+	if err := l.startNode(ctx, m); err != nil {
+		return "", err
+	}
+	l.meet(ctx)
+	return "ok", nil
 }
 
 func runPause(_ context.Context, l *Lab, args []word) (string, error) {

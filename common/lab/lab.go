@@ -3,11 +3,12 @@
 // Each node is a child process of the stage's own binary. Links between nodes, and between the prompt
 // and a node, run through a forwarder that can cut, delay and stall them. Commands come from a prompt, a
 // pipe or a scene: a file of commands with the outcome that must follow each. See the table in
-// commands.go for what can be said, and scene.go for how outcomes are written.
+// commands.go for what can be said, and line.go for how outcomes are written.
 package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -151,7 +152,47 @@ func (l *Lab) start(ctx context.Context) (err error) {
 			l.forwarder.Name(m.Peer, m.ID)
 		}
 	}
-	return each(l.members, func(m *member) error { return l.startNode(ctx, m) })
+	if err := each(l.members, func(m *member) error { return l.startNode(ctx, m) }); err != nil {
+		return err
+	}
+	l.meet(ctx)
+	return nil
+}
+
+// meet waits until the nodes that run are connected to each other, as far as they tell to how many others
+// they are. What is asked of a cluster before that may find no majority. It gives up after a while, and where
+// links are hurt, since there they may never be.
+func (l *Lab) meet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, meetTime)
+	defer cancel()
+	again := time.NewTicker(waitPause)
+	defer again.Stop()
+	for !l.met(ctx) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *Lab) met(ctx context.Context) bool {
+	if l.forwarder != nil && len(l.forwarder.Faults()) > 0 {
+		return true
+	}
+	var running []*member
+	for _, m := range l.members {
+		if m.state() == "running" {
+			running = append(running, m)
+		}
+	}
+	return each(running, func(m *member) error {
+		peers, told := askStatus(ctx, m.Client)["peers"].(json.Number)
+		if n, _ := peers.Int64(); told && int(n) < len(running)-1 {
+			return errors.New("not yet")
+		}
+		return nil
+	}) == nil
 }
 
 // dataDir makes the directory that holds the nodes' data, absolute so that their logs can name it.

@@ -137,8 +137,8 @@ func narration(text string) string {
 // brief is a line for a message.
 func brief(text string) string {
 	text = strings.TrimSpace(text)
-	if len(text) > maxShown {
-		return strings.ToValidUTF8(text[:maxShown], "") + "..."
+	if runes := []rune(text); len(runes) > maxShown {
+		return string(runes[:maxShown]) + "..."
 	}
 	return text
 }

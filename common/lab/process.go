@@ -18,6 +18,9 @@ const (
 	// readyTime bounds the time from the start of a node until it listens.
 	readyTime = 15 * time.Second
 
+	// meetTime bounds the wait for nodes to connect to each other.
+	meetTime = 3 * time.Second
+
 	// reapTime bounds the time from a kill until the process is gone.
 	reapTime = 5 * time.Second
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,18 +85,20 @@ func (s *terminalSession) types(keys string) {
 	require.NoError(s.t, err)
 }
 
-// sees waits for text on the screen, and forgets all up to its end.
-func (s *terminalSession) sees(text string) {
+// sees waits for text on the screen, forgets all up to its end, and returns what came before it.
+func (s *terminalSession) sees(text string) (before string) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
 		s.screen.mu.Lock()
 		defer s.screen.mu.Unlock()
 		i := strings.Index(s.screen.b.String(), text)
 		if i >= 0 {
-			s.screen.b.Next(i + len(text))
+			before = string(s.screen.b.Next(i))
+			s.screen.b.Next(len(text))
 		}
 		return i >= 0
 	}, 10*time.Second, 5*time.Millisecond, "not on the screen: %q", text)
+	return before
 }
 
 // editing waits until the line editor is at work, or the terminal is left to itself while a command runs.
@@ -148,13 +151,28 @@ func TestPrompt(t *testing.T) {
 	s.types("put say hello\r")
 	s.sees("n1 | hello")
 	s.editing(true)
-	s.types("half a li") // a node speaks while someone types
-	s.sees("half a li")
-	s.types("\x15put crash now\r") // Ctrl-U
+	s.types("put crash now\r")
 	s.sees("n1 ended by itself: exit status 2: panic: now\n")
-
+	s.editing(true)
 	s.types(ctrlD)
 	s.ends(1) // a node has crashed
+}
+
+func TestPrompt_shows_the_news_above_what_is_being_typed(t *testing.T) {
+	s := startAtTerminal(t, "NO_COLOR=1")
+	s.types("get pid @n2\r")
+	s.sees("get pid @n2\n")
+	pid := s.sees("\n> ")
+	s.types("get x")
+	s.sees("get x")
+	number, err := strconv.Atoi(pid)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(number, syscall.SIGKILL))
+	s.sees("n2 ended by itself: signal: killed\n> get x")
+	s.types(" @n1\r")
+	s.sees("\nabsent\n> ")
+	s.types("quit\r")
+	s.ends(0)
 }
 
 func TestPrompt_control_C_ends_a_command_and_then_the_lab(t *testing.T) {

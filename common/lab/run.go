@@ -12,7 +12,7 @@ const (
 	waitTime  = 5 * time.Second
 	waitPause = 10 * time.Millisecond
 
-	// maxShown is how much of an answer a message about a failed expectation repeats, in bytes.
+	// maxShown is how much of an answer a message about a failed expectation repeats, in characters.
 	maxShown = 300
 )
 

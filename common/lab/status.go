@@ -22,6 +22,7 @@ var statusColumns = []statusColumn{
 	{"role", "role"},
 	{"term", "term"},
 	{"leader", "leader"},
+	{"peers", "peers"},
 	{"last_index", "last"},
 	{"commit_index", "commit"},
 	{"applied_index", "applied"},

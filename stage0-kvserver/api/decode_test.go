@@ -61,6 +61,7 @@ func TestDecodeRequest_refuses_with_the_id_where_it_can_be_read(t *testing.T) {
 		{"number with a leading zero", `{"id":01,"op":"get","key":"x"}`, 0, BadRequest, "the line is not JSON: invalid character '1' after object key:value pair"},
 		{"line break in a string", "{\"id\":3,\"op\":\"get\",\"key\":\"\t\"}", 0, BadRequest, "the line is not JSON: invalid character '\\t' in string literal"},
 		{"unknown escape", `{"id":3,"op":"get","key":"\x"}`, 0, BadRequest, "the line is not JSON: invalid character 'x' in string escape code"},
+		{"no comma", `{"id":3 "op":"get","key":"x"}`, 0, BadRequest, "the line is not JSON: invalid character '\"' after object key:value pair"},
 		{"comma at the end", `{"id":3,"op":"get","key":"x",}`, 0, BadRequest, "the line is not JSON: invalid character '}' looking for beginning of object key string"},
 		{"no op", `{"id":3}`, 3, BadRequest, `"op" is missing: one of get put cas delete append list status`},
 		{"null op", `{"id":3,"op":null}`, 3, BadRequest, `"op" must be a string`},

@@ -41,9 +41,9 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 		r := &rig{Client: New("n1"), t: t}
 		r.dial = r.network.DialContext
 		r.listen()
+		t.Cleanup(func() { r.listener.Close() })
+		t.Cleanup(r.Close)
 		test(t, r)
-		r.Close()
-		r.listener.Close()
 	})
 }
 
@@ -244,6 +244,30 @@ func TestCall_that_is_over_before_it_begins_sends_nothing(t *testing.T) {
 	})
 }
 
+func TestCall_that_was_given_up_before_it_left_never_leaves(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		go r.Put(t.Context(), "large", strings.Repeat("x", api.MaxValue)) // blocks the writer
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		requireError(t, api.Unavailable, (<-r.get(ctx, "given up")).err)
+
+		r.get(t.Context(), "next")
+		s := r.accept()
+		require.Equal(t, "large", s.hears().Key)
+		require.Equal(t, "next", s.hears().Key)
+	})
+}
+
+func TestCall_that_is_half_written_is_unknown(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		requireError(t, api.Timeout, r.Put(ctx, "large", strings.Repeat("x", api.MaxValue)))
+		require.Equal(t, "large", r.accept().hears().Key, "it arrives all the same")
+	})
+}
+
 func TestCall_refuses_by_itself_what_no_server_would_take(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		_, _, err := r.Get(t.Context(), "")
@@ -388,6 +412,21 @@ func TestClient_keeps_a_connection_that_owes_nothing(t *testing.T) {
 	})
 }
 
+func TestClient_keeps_a_connection_that_always_owes_something(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		older := r.get(t.Context(), "k")
+		s := r.accept()
+		for range 10 { // each asks before the one before it is answered
+			id := s.hears().ID
+			newer := r.get(t.Context(), "k")
+			time.Sleep(silence / 4)
+			s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, id)
+			require.NoError(t, (<-older).err)
+			older = newer
+		}
+	})
+}
+
 func TestClient_forgets_calls_that_are_over(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -410,6 +449,11 @@ func TestClient_tells_an_error_from_an_answer(t *testing.T) {
 		s := r.accept()
 		s.says(`{"id":%d,"ok":false,"error":{"code":"unavailable","message":"busy"}}`, s.hears().ID)
 		require.EqualError(t, (<-call).err, "unavailable: busy")
+
+		put := make(chan error)
+		go func() { put <- r.Put(t.Context(), "k", "v") }()
+		s.says(`{"id":%d,"ok":false,"error":{"code":"too_large","message":"full"}}`, s.hears().ID)
+		require.EqualError(t, <-put, "too_large: full")
 	})
 }
 
@@ -439,7 +483,7 @@ func TestClient_does_not_read_a_line_without_end(t *testing.T) {
 		s := r.accept()
 		s.hears()
 		sent := 0
-		for chunk := []byte(strings.Repeat("x", 4096)); ; sent += len(chunk) {
+		for chunk := []byte(strings.Repeat("x", 4096)); sent < 8*api.MaxLine; sent += len(chunk) {
 			if _, err := s.Write(chunk); err != nil {
 				break
 			}

@@ -202,7 +202,10 @@ func TestStore_is_safe_for_many_goroutines(t *testing.T) {
 				}
 			}
 			s.Do(api.Request{Op: api.Append, Key: "marks", Value: new("x")})
+			s.Do(api.Request{Op: api.Put, Key: "other", Value: new("x")})
+			s.Do(api.Request{Op: api.Delete, Key: "other"})
 			s.Do(api.Request{Op: api.List, Prefix: "m"})
+			s.Len()
 		})
 	}
 	all.Wait()

@@ -352,7 +352,8 @@ func TestServer_does_not_let_a_client_that_reads_nothing_delay_others(t *testing
 func TestServer_accepts_again_after_an_error(t *testing.T) {
 	bubble(t, func(t *testing.T, h *host) {
 		begin := time.Now()
-		for range 10 {
+		const failures = 20
+		for range failures {
 			h.listener.FailAccept(syscall.EMFILE)
 		}
 		synctest.Wait()
@@ -361,7 +362,7 @@ func TestServer_accepts_again_after_an_error(t *testing.T) {
 		u.hears(`{"id":1,"ok":true,"found":false}`)
 		waited := time.Since(begin)
 		require.Greater(t, waited, time.Second, "it must not spin")
-		require.Less(t, waited, 10*acceptPause)
+		require.Less(t, waited, failures*acceptPause)
 	})
 }
 
@@ -400,6 +401,7 @@ func TestShutdown_does_not_wait_for_those_who_stay(t *testing.T) {
 		begin := time.Now()
 		h.Shutdown()
 		require.LessOrEqual(t, time.Since(begin), writeTimeout+lingerTimeout)
+		require.Zero(t, h.count(), "it does wait for their connections to end")
 	})
 }
 
@@ -429,6 +431,18 @@ func TestShutdown_is_not_put_off_by_a_wait_that_begins_with_it(t *testing.T) {
 		}})
 		<-ended
 		require.LessOrEqual(t, time.Since(begin), lingerTimeout)
+	})
+}
+
+func TestShutdown_closes_a_connection_that_comes_too_late(t *testing.T) {
+	bubble(t, func(t *testing.T, h *host) {
+		here, there := memnet.Pipe(buffer)
+		defer here.Close()
+		h.Shutdown()
+		h.start(there) // accepted a moment before
+		_, err := here.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		require.Zero(t, h.count())
 	})
 }
 
@@ -502,6 +516,22 @@ func TestServer_never_mixes_the_answers_of_clients(t *testing.T) {
 			}
 		})
 		all.Go(func() { u.hearsAll(answers...) })
+	}
+	all.Wait()
+}
+
+func TestStatus_counts_clients_that_come_and_go(t *testing.T) {
+	_, addr := tcp(t)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 25 {
+				u := dialTCP(t, addr)
+				u.send(`{"id":1,"op":"status"}` + "\n")
+				require.Regexp(t, `"clients":[1-9]`, u.line())
+				u.Close()
+			}
+		})
 	}
 	all.Wait()
 }

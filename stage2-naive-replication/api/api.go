@@ -110,6 +110,7 @@ type NodeStatus struct {
 	Node    string `json:"node"`
 	Role    string `json:"role"`   // leader or follower
 	Leader  string `json:"leader"` // the leader's id
+	Peers   int    `json:"peers"`  // nodes that this one is connected to
 	Keys    int    `json:"keys"`
 	Clients int    `json:"clients"` // connections, this one included
 }

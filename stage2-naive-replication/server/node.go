@@ -107,7 +107,7 @@ func (n *Node) status() *api.NodeStatus {
 	if n.ID == n.Leader {
 		role = "leader"
 	}
-	return &api.NodeStatus{Node: n.ID, Role: role, Leader: n.Leader, Keys: n.store.Len()}
+	return &api.NodeStatus{Node: n.ID, Role: role, Leader: n.Leader, Peers: n.peers.Up(), Keys: n.store.Len()}
 }
 
 // deliver takes a line from a peer.
@@ -192,9 +192,9 @@ func (n *Node) flush() {
 
 // apply carries an entry out, and answers the client if it waits here.
 func (n *Node) apply(e naive.Entry) {
-	var r api.Request
-	if err := json.Unmarshal(e.Command, &r); err != nil {
-		n.Log("a command that is no request: %.100q", e.Command)
+	r, err := api.DecodeRequest(e.Command)
+	if err != nil || !r.Writes() {
+		n.Log("a command that is no write: %.100q", e.Command)
 		return
 	}
 	resp := n.store.Do(r)

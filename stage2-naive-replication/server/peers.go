@@ -132,6 +132,16 @@ func (p *Peers) Send(to string, line []byte) {
 	l.queued.Add(-int64(len(line)))
 }
 
+// Up is to how many peers there is a connection now.
+func (p *Peers) Up() (n int) {
+	for _, l := range p.links {
+		if l.up.Load() {
+			n++
+		}
+	}
+	return n
+}
+
 // keep connects a link, again and again.
 func (p *Peers) keep(l *link) {
 	pause, said := minPause, ""

@@ -149,6 +149,8 @@ func TestLink_tries_again_after_pauses_that_grow_and_differ(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		o.open("c", "n1", "n2")
 		time.Sleep(time.Minute)
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		different := map[time.Duration]bool{}
 		longest := minPause
 		for i := range o.dials[1:] {

@@ -124,7 +124,7 @@ func TestServer_answers_every_operation(t *testing.T) {
 			{`{"id":6,"op":"get","key":"/app/db/host"}`, `{"id":6,"ok":true,"found":true,"value":"<&>"}`},
 			{`{"id":7,"op":"list","prefix":"/app/","delimiter":"/"}`, `{"id":7,"ok":true,"keys":["/app/color"],"prefixes":["/app/db/"]}`},
 			{`{"id":8,"op":"append","key":"/app/color","value":"dish"}`, `{"id":8,"ok":true,"length":7}`},
-			{`{"id":9,"op":"status"}`, `{"id":9,"ok":true,"status":{"node":"n1","role":"leader","leader":"n1","keys":2,"clients":1}}`},
+			{`{"id":9,"op":"status"}`, `{"id":9,"ok":true,"status":{"node":"n1","role":"leader","leader":"n1","peers":0,"keys":2,"clients":1}}`},
 			{`{"id":10,"op":"frob"}`, `{"id":10,"ok":false,"error":{"code":"unknown_op","message":"there is no op \"frob\": one of get put cas delete append list status"}}`},
 		} {
 			u.send(c.request + "\n")
@@ -357,7 +357,8 @@ func TestServer_does_not_let_a_client_that_reads_nothing_delay_others(t *testing
 func TestServer_accepts_again_after_an_error(t *testing.T) {
 	bubble(t, func(t *testing.T, h *host) {
 		begin := time.Now()
-		for range 10 {
+		const failures = 20
+		for range failures {
 			h.listener.FailAccept(syscall.EMFILE)
 		}
 		synctest.Wait()
@@ -366,7 +367,7 @@ func TestServer_accepts_again_after_an_error(t *testing.T) {
 		u.hears(`{"id":1,"ok":true,"found":false}`)
 		waited := time.Since(begin)
 		require.Greater(t, waited, time.Second, "it must not spin")
-		require.Less(t, waited, 10*acceptPause)
+		require.Less(t, waited, failures*acceptPause)
 	})
 }
 
@@ -405,6 +406,7 @@ func TestShutdown_does_not_wait_for_those_who_stay(t *testing.T) {
 		begin := time.Now()
 		h.Shutdown()
 		require.LessOrEqual(t, time.Since(begin), writeTimeout+lingerTimeout)
+		require.Zero(t, h.count(), "it does wait for their connections to end")
 	})
 }
 
@@ -434,6 +436,18 @@ func TestShutdown_is_not_put_off_by_a_wait_that_begins_with_it(t *testing.T) {
 		}})
 		<-ended
 		require.LessOrEqual(t, time.Since(begin), lingerTimeout)
+	})
+}
+
+func TestShutdown_closes_a_connection_that_comes_too_late(t *testing.T) {
+	bubble(t, func(t *testing.T, h *host) {
+		here, there := memnet.Pipe(buffer)
+		defer here.Close()
+		h.Shutdown()
+		h.start(there) // accepted a moment before
+		_, err := here.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		require.Zero(t, h.count())
 	})
 }
 
@@ -522,6 +536,8 @@ func TestServer_survives_clients_that_leave_without_reading(t *testing.T) {
 		u.Close()
 	}
 	u := dialTCP(t, addr)
+	u.send(`{"id":1,"op":"status"}` + "\n") // while they are being forgotten
+	require.Contains(t, u.line(), `"node":"n1"`)
 	u.send(`{"id":1,"op":"append","key":"k","value":""}` + "\n")
 	var resp api.Response
 	require.NoError(t, json.Unmarshal([]byte(u.line()), &resp))
