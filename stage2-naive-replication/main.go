@@ -24,6 +24,9 @@ import (
 // stage is the number of this stage.
 const stage = 2
 
+// nodes is how many the lab starts.
+const nodes = 5
+
 const usage = `usage: stage2-naive-replication [command]
 
   lab     start a cluster and a prompt to talk to it (the default)
@@ -51,7 +54,7 @@ func run(args []string) int {
 	}
 	switch name, args := args[0], args[1:]; name {
 	case "lab":
-		return lab.Command(stage, 5, args)
+		return lab.Command(stage, nodes, args)
 	case "node":
 		return node(args)
 	case "help", "-h", "-help", "--help":

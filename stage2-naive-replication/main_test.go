@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // start starts the stage's cluster and returns the address of its first node.
 func start(t *testing.T) (l *lab.Lab, addr string) {
 	t.Helper()
-	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Out: t.Output()})
+	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: nodes, Out: t.Output()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	return l, l.Nodes()[0].Client
@@ -97,6 +97,10 @@ func TestCommandLine_says_what_is_wrong(t *testing.T) {
 		{[]string{"node", "-frob"}, "flag provided but not defined: -frob", wrongUsed},
 		{[]string{"node", "n1"}, `node takes flags only, not "n1"`, wrongUsed},
 		{[]string{"node", "-listen", "nowhere"}, "n1 cannot listen there, and -listen chooses another address: ", failed},
+		{[]string{"node", "-listen", "127.0.0.1:0", "-peer", "nowhere"}, "n1 cannot listen there, and -peer chooses another address: ", failed},
+		{[]string{"node", "-cluster", "n1"}, `-cluster: "n1" is no member: n1=HOST:PORT/HOST:PORT`, wrongUsed},
+		{[]string{"node", "-id", "n2"}, "-id n2 is not in the cluster: n1=127.0.0.1:7101/127.0.0.1:7001", wrongUsed},
+		{[]string{"node", "-leader", "n2"}, "-leader n2 is not in the cluster: n1=127.0.0.1:7101/127.0.0.1:7001", wrongUsed},
 		{[]string{"lab", "-scene", "none.scene"}, "none.scene: no such file", failed},
 		{[]string{"lab", "-nodes", "0"}, "-nodes is at least 1", wrongUsed},
 	} {
@@ -132,7 +136,7 @@ func TestNode_ends_when_told_to(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := program(t, "node", "-listen", "127.0.0.1:0", "-leash")
+			cmd := program(t, "node", "-listen", "127.0.0.1:0", "-peer", "127.0.0.1:0", "-leash")
 			leash, held, err := os.Pipe()
 			require.NoError(t, err)
 			defer held.Close()

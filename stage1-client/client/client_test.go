@@ -347,6 +347,21 @@ func TestAnswer_that_comes_just_before_the_end_counts(t *testing.T) {
 	})
 }
 
+func TestAnswer_that_is_there_counts_whatever_else_has_happened(t *testing.T) {
+	here, there := memnet.Pipe(0)
+	c := newConn(here)
+	there.Close()
+	c.running.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // whichever way a select turns
+		k := &call{answer: make(chan api.Response, 1)}
+		k.answer <- api.Response{OK: true}
+		_, err := c.wait(ctx, k)
+		require.Nil(t, err)
+	}
+}
+
 func TestClient_says_why_the_server_hung_up(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		call := r.get(t.Context(), "k")
@@ -362,8 +377,9 @@ func TestClient_connects_again_after_a_restart(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		for range 5 {
 			stop := serve(t, r.listener)
-			require.NoError(t, r.Put(t.Context(), "k", "v"))
+			err := r.Put(t.Context(), "k", "v")
 			stop()
+			require.NoError(t, err)
 			r.listen()
 		}
 	})
@@ -371,14 +387,13 @@ func TestClient_connects_again_after_a_restart(t *testing.T) {
 
 func TestClient_outlives_its_deadlines(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		stop := serve(t, r.listener)
+		defer serve(t, r.listener)()
 		for range 10 { // two minutes apart: more than any deadline, less than the server's patience
 			require.NoError(t, r.Put(t.Context(), "k", "v"))
 			time.Sleep(2 * time.Minute)
 		}
 		time.Sleep(20 * time.Minute) // the server has hung up meanwhile
 		require.NoError(t, r.Put(t.Context(), "k", "v"))
-		stop()
 	})
 }
 
@@ -438,8 +453,8 @@ func TestClient_forgets_calls_that_are_over(t *testing.T) {
 		}
 		all.Wait()
 		conn := <-r.current
-		require.Empty(t, conn.waiting)
 		r.current <- conn
+		require.Empty(t, conn.waiting)
 	})
 }
 
