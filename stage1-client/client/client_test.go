@@ -362,6 +362,17 @@ func TestAnswer_that_is_there_counts_whatever_else_has_happened(t *testing.T) {
 	}
 }
 
+func TestCall_does_not_leave_on_a_connection_that_has_ended(t *testing.T) {
+	here, there := memnet.Pipe(0)
+	c := newConn(here)
+	there.Close()
+	c.running.Wait()
+	k := &call{id: 1}
+	c.expect(k)
+	require.False(t, c.leaves(k))
+	requireError(t, api.Unavailable, c.abandon(k, errHungUp))
+}
+
 func TestClient_says_why_the_server_hung_up(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		call := r.get(t.Context(), "k")
@@ -411,6 +422,16 @@ func TestClient_gives_up_a_connection_that_is_dead_without_a_word(t *testing.T) 
 		s := r.accept()
 		s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, s.hears().ID)
 		require.Equal(t, "v", (<-call).value)
+	})
+}
+
+func TestClient_gives_up_a_connection_that_takes_nothing(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin := time.Now()
+		requireError(t, api.Timeout, r.Put(ctx, "k", strings.Repeat("x", api.MaxValue)))
+		require.Equal(t, writeTimeout, time.Since(begin))
 	})
 }
 
@@ -492,6 +513,21 @@ func TestClient_believes_no_nonsense(t *testing.T) {
 	}
 }
 
+func TestClient_wants_all_that_an_answer_promises(t *testing.T) {
+	for _, op := range []string{api.Get, api.CAS, api.Append, api.Delete, api.Status} {
+		bubble(t, func(t *testing.T, r *rig) {
+			ended := make(chan error)
+			go func() {
+				_, err := r.Do(t.Context(), api.Request{Op: op, Key: "k", Value: new("v")})
+				ended <- err
+			}()
+			s := r.accept()
+			s.says(`{"id":%d,"ok":true}`, s.hears().ID)
+			requireError(t, api.Timeout, <-ended)
+		})
+	}
+}
+
 func TestClient_does_not_read_a_line_without_end(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		call := r.get(t.Context(), "k")
@@ -538,6 +574,31 @@ func TestClose_ends_every_call(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A slow connection takes a second to notice that it is closed.
+type slow struct{ net.Conn }
+
+func (s slow) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if err != nil {
+		time.Sleep(time.Second)
+	}
+	return n, err
+}
+
+func TestClose_returns_when_nothing_runs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := r.network.DialContext(ctx, network, addr)
+			return slow{conn}, err
+		}
+		r.get(t.Context(), "k")
+		synctest.Wait()
+		begin := time.Now()
+		r.Close()
+		require.Equal(t, time.Second, time.Since(begin))
+	})
 }
 
 // The same over TCP, with goroutines that really run at once.
