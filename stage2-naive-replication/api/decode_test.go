@@ -61,6 +61,7 @@ func TestDecodeRequest_refuses_with_the_id_where_it_can_be_read(t *testing.T) {
 		{"number with a leading zero", `{"id":01,"op":"get","key":"x"}`, 0, BadRequest, "the line is not JSON: invalid character '1' after object key:value pair"},
 		{"line break in a string", "{\"id\":3,\"op\":\"get\",\"key\":\"\t\"}", 0, BadRequest, "the line is not JSON: invalid character '\\t' in string literal"},
 		{"unknown escape", `{"id":3,"op":"get","key":"\x"}`, 0, BadRequest, "the line is not JSON: invalid character 'x' in string escape code"},
+		{"no comma", `{"id":3 "op":"get","key":"x"}`, 0, BadRequest, "the line is not JSON: invalid character '\"' after object key:value pair"},
 		{"comma at the end", `{"id":3,"op":"get","key":"x",}`, 0, BadRequest, "the line is not JSON: invalid character '}' looking for beginning of object key string"},
 		{"no op", `{"id":3}`, 3, BadRequest, `"op" is missing: one of get put cas delete append list status`},
 		{"null op", `{"id":3,"op":null}`, 3, BadRequest, `"op" must be a string`},
@@ -82,6 +83,7 @@ func TestDecodeRequest_refuses_with_the_id_where_it_can_be_read(t *testing.T) {
 		{"twice", `{"id":3,"op":"get","key":"x","key":"y"}`, 3, BadRequest, `"key" is there twice`},
 		{"long key", `{"id":3,"op":"get","key":"` + strings.Repeat("k", MaxKey+1) + `"}`, 3, TooLarge, "the key has 1025 bytes, at most 1024 are allowed"},
 		{"long value", `{"id":3,"op":"put","key":"k","value":"` + strings.Repeat("v", MaxValue+1) + `"}`, 3, TooLarge, "the value has 131073 bytes, at most 131072 are allowed"},
+		{"long value of few letters", `{"id":3,"op":"put","key":"k","value":"` + strings.Repeat("é", MaxValue/2+1) + `"}`, 3, TooLarge, "the value has 131074 bytes, at most 131072 are allowed"},
 		{"long prefix", `{"id":3,"op":"list","prefix":"` + strings.Repeat("v", MaxKey+1) + `"}`, 3, TooLarge, "prefix, delimiter and after have at most 1024 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -42,7 +42,6 @@ func (o *office) dial(ctx context.Context, addr string) (net.Conn, error) {
 // A desk is one node's end of its links, and what came in over them.
 type desk struct {
 	*Peers
-	listener *memnet.Listener
 	mu       sync.Mutex
 	got      []string
 	logged   []string
