@@ -72,10 +72,13 @@ func TestConn_returns_what_the_server_refuses(t *testing.T) {
 
 func TestConn_says_that_an_outcome_is_unknown(t *testing.T) {
 	for name, end := range map[string]func(server net.Conn){
-		"no answer in time":   func(net.Conn) {},
-		"connection lost":     func(server net.Conn) { server.Close() },
-		"nonsense":            func(server net.Conn) { fmt.Fprintln(server, "nonsense") },
-		"told that it closes": func(server net.Conn) { fmt.Fprintln(server, `{"id":0,"ok":false,"error":{"code":"x"}}`); server.Close() },
+		"no answer in time": func(net.Conn) {},
+		"connection lost":   func(server net.Conn) { server.Close() },
+		"nonsense":          func(server net.Conn) { fmt.Fprintln(server, "nonsense") },
+		"told that it closes": func(server net.Conn) {
+			fmt.Fprintln(server, `{"id":0,"ok":false,"error":{"code":"x"}}`)
+			server.Close()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			talk(t, func(t *testing.T, c *Conn, server net.Conn, in *bufio.Reader) {

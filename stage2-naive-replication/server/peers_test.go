@@ -42,9 +42,9 @@ func (o *office) dial(ctx context.Context, addr string) (net.Conn, error) {
 // A desk is one node's end of its links, and what came in over them.
 type desk struct {
 	*Peers
-	mu       sync.Mutex
-	got      []string
-	logged   []string
+	mu     sync.Mutex
+	got    []string
+	logged []string
 }
 
 // open starts the links of node self to others, whose addresses are their ids.
