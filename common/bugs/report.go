@@ -100,9 +100,9 @@ func (r *report) row(p patch, v verdict) {
 	if v.caught() {
 		r.caught++
 	}
-	fmt.Fprintf(r.out, "  %-4s  %-*s  %-*s  %s\n", p.id, r.nameWidth, p.name, len(caughtByPanic), v.result, p.tests())
+	fmt.Fprintf(r.out, "  %-5s  %-*s  %-*s  %s\n", p.id, r.nameWidth, p.name, len(caughtByPanic), v.result, p.tests())
 	if v.detail != "" {
-		fmt.Fprintf(r.out, "        %s\n", shorten(v.detail))
+		fmt.Fprintf(r.out, "         %s\n", shorten(v.detail))
 	}
 }
 

@@ -75,7 +75,8 @@ func judge(test, stdout, stderr string) verdict {
 // kind tells in which way a test failed.
 func kind(output string) result {
 	switch {
-	case strings.Contains(output, "panic: test timed out"), strings.Contains(output, "all goroutines are asleep"):
+	case strings.Contains(output, "panic: test timed out"), strings.Contains(output, "all goroutines are asleep"),
+		strings.Contains(output, "all goroutines in bubble are blocked"):
 		return caughtByHang
 	case strings.Contains(output, "WARNING: DATA RACE"):
 		return caughtByRace

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -17,19 +18,23 @@ func (w workbook) check(out io.Writer) error {
 		fmt.Fprintln(out, p)
 	}
 	if n := len(problems); n > 0 {
-		return fmt.Errorf("steps and borders do not hold: %d found", n)
+		return fmt.Errorf("steps, chapters and borders do not hold: %d found", n)
 	}
 	return nil
 }
 
-// problems returns what is wrong with the steps and the borders, a message each.
+// problems returns what is wrong with the steps, the chapters and the borders, a message each.
 func (w workbook) problems() ([]string, error) {
 	steps, err := w.stepProblems()
 	if err != nil {
 		return nil, err
 	}
+	chapters, err := w.chapterProblems()
+	if err != nil {
+		return nil, err
+	}
 	borders, err := w.borderProblems()
-	return append(steps, borders...), err
+	return slices.Concat(steps, chapters, borders), err
 }
 
 // stepProblems holds steps.txt against each pair of neighbouring stages.

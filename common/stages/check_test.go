@@ -19,6 +19,8 @@ func TestWorkbook_agrees_with_its_steps_and_borders(t *testing.T) {
 // small is a workbook of two stages in which everything is right.
 const small = `-- go.mod --
 module raftworkbook
+-- common/tool/tool.go --
+package tool
 -- stage0-server/README.md --
 # Zero
 -- stage0-server/main.go --
@@ -121,6 +123,21 @@ func TestCheck_finds_a_chapter_that_was_copied(t *testing.T) {
 	put(t, root, "stage1-client/README.md", "# Zero\n")
 	require.Equal(t, []string{"step 0→1: both stages must have a README.md, each its own"},
 		problems(t, root, smallSteps))
+}
+
+func TestCheck_finds_a_chapter_that_names_what_is_not_there(t *testing.T) {
+	root := plant(t, small)
+	put(t, root, "stage0-server/README.md", "# Zero\n`TestThat`, `FuzzThis/sub`, kv `TestOther`\n| `old_bug` | rule | kv `TestThat` |\n")
+	put(t, root, "stage0-server/kv/kv_test.go", "package kv\n\nfunc TestThat(t *testing.T) {}\n")
+	put(t, root, "stage0-server/testdata/bugs/new_bug.patch", "")
+	put(t, root, "common/tool/tool_test.go", "package tool\n\nfunc FuzzThis(f *testing.F) {}\n")
+	put(t, root, "stage1-client/kv/kv_test.go", "package kv\n\nfunc TestThat(t *testing.T) {}\n")
+	put(t, root, "stage1-client/testdata/bugs/new_bug.patch", "")
+	require.Equal(t, []string{
+		"the chapter of stage0-server names TestOther, but there is no such test",
+		"the chapter of stage0-server lists the bug old_bug, but there is no such patch",
+		"the chapter of stage0-server does not list the bug new_bug, which is new with it",
+	}, problems(t, root, smallSteps))
 }
 
 func TestCheck_leaves_artefacts_out(t *testing.T) {

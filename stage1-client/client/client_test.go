@@ -237,10 +237,20 @@ func TestCall_that_is_over_before_it_begins_sends_nothing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
+		_, _, err := r.Get(ctx, "k")
+		requireError(t, api.Unavailable, err)
+
+		first := r.get(t.Context(), "first") // now there is a connection
+		s := r.accept()
+		s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, s.hears().ID)
+		require.NoError(t, (<-first).err)
 		for range 100 { // whichever way the scheduler turns
 			_, _, err := r.Get(ctx, "k")
 			requireError(t, api.Unavailable, err)
+			require.ErrorIs(t, err, context.Canceled)
 		}
+		r.get(t.Context(), "next")
+		require.Equal(t, "next", s.hears().Key)
 	})
 }
 

@@ -101,7 +101,7 @@ func (s *Server) run(c *client, serve func()) {
 	delete(s.clients, c)
 }
 
-// Shutdown stops accepting, lets every client have the answers to what has arrived from it, and returns
+// Shutdown stops accepting, lets every client have the answers to what was read from it, and returns
 // when all connections are closed. No client can make that last longer than writeTimeout and
 // lingerTimeout together.
 func (s *Server) Shutdown() {

@@ -64,10 +64,14 @@ func TestLineReader_takes_the_longest_line_and_no_longer(t *testing.T) {
 	require.Equal(t, []string{longest}, lines)
 }
 
-// endless is a client that never ends its line. It counts what was read of it.
+// endless is a client that never ends its line. It counts what was read of it, and gives up a reader that does
+// not give up itself, which would take all memory.
 type endless struct{ read int }
 
 func (e *endless) Read(b []byte) (int, error) {
+	if e.read > 8*MaxLine {
+		return 0, io.ErrClosedPipe
+	}
 	for i := range b {
 		b[i] = 'x'
 	}

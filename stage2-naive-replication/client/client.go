@@ -59,6 +59,9 @@ func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 	if err := check(r); err != nil {
 		return api.Response{}, err
 	}
+	if err := ctx.Err(); err != nil {
+		return api.Response{}, &api.Error{Code: api.Unavailable, Message: "not sent: " + err.Error(), Cause: err}
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)

@@ -40,9 +40,9 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 		r := &rig{Client: New("n1"), t: t}
 		r.dial = r.network.DialContext
 		r.listen()
+		t.Cleanup(func() { r.listener.Close() })
+		t.Cleanup(r.Close)
 		test(t, r)
-		r.Close()
-		r.listener.Close()
 	})
 }
 
@@ -236,10 +236,44 @@ func TestCall_that_is_over_before_it_begins_sends_nothing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
+		_, _, err := r.Get(ctx, "k")
+		requireError(t, api.Unavailable, err)
+
+		first := r.get(t.Context(), "first") // now there is a connection
+		s := r.accept()
+		s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, s.hears().ID)
+		require.NoError(t, (<-first).err)
 		for range 100 { // whichever way the scheduler turns
 			_, _, err := r.Get(ctx, "k")
 			requireError(t, api.Unavailable, err)
+			require.ErrorIs(t, err, context.Canceled)
 		}
+		r.get(t.Context(), "next")
+		require.Equal(t, "next", s.hears().Key)
+	})
+}
+
+func TestCall_that_was_given_up_before_it_left_never_leaves(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		go r.Put(t.Context(), "large", strings.Repeat("x", api.MaxValue)) // blocks the writer
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		requireError(t, api.Unavailable, (<-r.get(ctx, "given up")).err)
+
+		r.get(t.Context(), "next")
+		s := r.accept()
+		require.Equal(t, "large", s.hears().Key)
+		require.Equal(t, "next", s.hears().Key)
+	})
+}
+
+func TestCall_that_is_half_written_is_unknown(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		requireError(t, api.Timeout, r.Put(ctx, "large", strings.Repeat("x", api.MaxValue)))
+		require.Equal(t, "large", r.accept().hears().Key, "it arrives all the same")
 	})
 }
 
@@ -322,6 +356,32 @@ func TestAnswer_that_comes_just_before_the_end_counts(t *testing.T) {
 	})
 }
 
+func TestAnswer_that_is_there_counts_whatever_else_has_happened(t *testing.T) {
+	here, there := memnet.Pipe(0)
+	c := newConn(here)
+	there.Close()
+	c.running.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // whichever way a select turns
+		k := &call{answer: make(chan api.Response, 1)}
+		k.answer <- api.Response{OK: true}
+		_, err := c.wait(ctx, k)
+		require.Nil(t, err)
+	}
+}
+
+func TestCall_does_not_leave_on_a_connection_that_has_ended(t *testing.T) {
+	here, there := memnet.Pipe(0)
+	c := newConn(here)
+	there.Close()
+	c.running.Wait()
+	k := &call{id: 1}
+	c.expect(k)
+	require.False(t, c.leaves(k))
+	requireError(t, api.Unavailable, c.abandon(k, errHungUp))
+}
+
 func TestClient_says_why_the_server_hung_up(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		call := r.get(t.Context(), "k")
@@ -337,8 +397,9 @@ func TestClient_connects_again_after_a_restart(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		for range 5 {
 			stop := serve(t, r.listener)
-			require.NoError(t, r.Put(t.Context(), "k", "v"))
+			err := r.Put(t.Context(), "k", "v")
 			stop()
+			require.NoError(t, err)
 			r.listen()
 		}
 	})
@@ -346,14 +407,13 @@ func TestClient_connects_again_after_a_restart(t *testing.T) {
 
 func TestClient_outlives_its_deadlines(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		stop := serve(t, r.listener)
+		defer serve(t, r.listener)()
 		for range 10 { // two minutes apart: more than any deadline, less than the server's patience
 			require.NoError(t, r.Put(t.Context(), "k", "v"))
 			time.Sleep(2 * time.Minute)
 		}
 		time.Sleep(20 * time.Minute) // the server has hung up meanwhile
 		require.NoError(t, r.Put(t.Context(), "k", "v"))
-		stop()
 	})
 }
 
@@ -374,6 +434,16 @@ func TestClient_gives_up_a_connection_that_is_dead_without_a_word(t *testing.T) 
 	})
 }
 
+func TestClient_gives_up_a_connection_that_takes_nothing(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin := time.Now()
+		requireError(t, api.Timeout, r.Put(ctx, "k", strings.Repeat("x", api.MaxValue)))
+		require.Equal(t, writeTimeout, time.Since(begin))
+	})
+}
+
 func TestClient_keeps_a_connection_that_owes_nothing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		call := r.get(t.Context(), "k")
@@ -384,6 +454,21 @@ func TestClient_keeps_a_connection_that_owes_nothing(t *testing.T) {
 		call = r.get(t.Context(), "k")
 		s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, s.hears().ID)
 		require.NoError(t, (<-call).err)
+	})
+}
+
+func TestClient_keeps_a_connection_that_always_owes_something(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		older := r.get(t.Context(), "k")
+		s := r.accept()
+		for range 10 { // each asks before the one before it is answered
+			id := s.hears().ID
+			newer := r.get(t.Context(), "k")
+			time.Sleep(silence / 4)
+			s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, id)
+			require.NoError(t, (<-older).err)
+			older = newer
+		}
 	})
 }
 
@@ -398,8 +483,8 @@ func TestClient_forgets_calls_that_are_over(t *testing.T) {
 		}
 		all.Wait()
 		conn := <-r.current
-		require.Empty(t, conn.waiting)
 		r.current <- conn
+		require.Empty(t, conn.waiting)
 	})
 }
 
@@ -409,6 +494,11 @@ func TestClient_tells_an_error_from_an_answer(t *testing.T) {
 		s := r.accept()
 		s.says(`{"id":%d,"ok":false,"error":{"code":"unavailable","message":"busy"}}`, s.hears().ID)
 		require.EqualError(t, (<-call).err, "unavailable: busy")
+
+		put := make(chan error)
+		go func() { put <- r.Put(t.Context(), "k", "v") }()
+		s.says(`{"id":%d,"ok":false,"error":{"code":"too_large","message":"full"}}`, s.hears().ID)
+		require.EqualError(t, <-put, "too_large: full")
 	})
 }
 
@@ -432,13 +522,28 @@ func TestClient_believes_no_nonsense(t *testing.T) {
 	}
 }
 
+func TestClient_wants_all_that_an_answer_promises(t *testing.T) {
+	for _, op := range []string{api.Get, api.CAS, api.Append, api.Delete, api.Status} {
+		bubble(t, func(t *testing.T, r *rig) {
+			ended := make(chan error)
+			go func() {
+				_, err := r.Do(t.Context(), api.Request{Op: op, Key: "k", Value: new("v")})
+				ended <- err
+			}()
+			s := r.accept()
+			s.says(`{"id":%d,"ok":true}`, s.hears().ID)
+			requireError(t, api.Timeout, <-ended)
+		})
+	}
+}
+
 func TestClient_does_not_read_a_line_without_end(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		call := r.get(t.Context(), "k")
 		s := r.accept()
 		s.hears()
 		sent := 0
-		for chunk := []byte(strings.Repeat("x", 4096)); ; sent += len(chunk) {
+		for chunk := []byte(strings.Repeat("x", 4096)); sent < 8*api.MaxLine; sent += len(chunk) {
 			if _, err := s.Write(chunk); err != nil {
 				break
 			}
@@ -478,6 +583,31 @@ func TestClose_ends_every_call(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A slow connection takes a second to notice that it is closed.
+type slow struct{ net.Conn }
+
+func (s slow) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if err != nil {
+		time.Sleep(time.Second)
+	}
+	return n, err
+}
+
+func TestClose_returns_when_nothing_runs(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := r.network.DialContext(ctx, network, addr)
+			return slow{conn}, err
+		}
+		r.get(t.Context(), "k")
+		synctest.Wait()
+		begin := time.Now()
+		r.Close()
+		require.Equal(t, time.Second, time.Since(begin))
+	})
 }
 
 // The same over TCP, with goroutines that really run at once.

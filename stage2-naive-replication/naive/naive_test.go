@@ -98,12 +98,21 @@ func TestLeader_counts_each_follower_once(t *testing.T) {
 	for range 3 {
 		n.Step(Message{From: "n2", To: "n1", Done: number})
 		n.Step(Message{From: "n1", To: "n1", Done: number})
-		n.Step(Message{From: "stranger", To: "n1", Done: number})
 	}
 	_, ok := n.Ready()
 	require.False(t, ok)
 	n.Step(Message{From: "n4", To: "n1", Done: number})
 	requireReady(t, Ready{Committed: []Entry{{number, command("a")}}}, n)
+}
+
+func TestLeader_does_not_count_strangers(t *testing.T) {
+	n := leader(3)
+	number, err := n.Propose(command("a"))
+	require.NoError(t, err)
+	n.Ready()
+	n.Step(Message{From: "n4", To: "n1", Done: number})
+	_, ok := n.Ready()
+	require.False(t, ok)
 }
 
 func TestLeader_commits_in_the_order_of_majorities_not_of_writes(t *testing.T) {

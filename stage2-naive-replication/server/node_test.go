@@ -1,11 +1,14 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,8 +75,14 @@ func (f *fleet) do(node string, r api.Request) (api.Response, time.Duration) {
 	f.t.Helper()
 	begin := time.Now()
 	answer := make(chan api.Response, 1)
-	f.nodes[node].Write(r, func(resp api.Response) { answer <- resp })
-	return <-answer, time.Since(begin)
+	go f.nodes[node].Write(r, func(resp api.Response) { answer <- resp })
+	select {
+	case resp := <-answer:
+		return resp, time.Since(begin)
+	case <-time.After(2 * maxLimit):
+		require.FailNow(f.t, "no answer")
+		panic("not reached")
+	}
 }
 
 func put(key, value string) api.Request {
@@ -198,8 +207,13 @@ func TestFollower_that_is_silent_delays_nobody(t *testing.T) {
 		_, err = conn.Write([]byte("{}\n"))
 		require.NoError(t, err)
 		large := strings.Repeat("x", api.MaxValue)
-		for range 100 { // more than the link holds
+		for range maxQueued / api.MaxValue { // as many bytes as the link holds, and more
 			resp, took := f.do("n1", put("x", large))
+			require.True(t, resp.OK)
+			require.Zero(t, took)
+		}
+		for range maxLines { // and more lines
+			resp, took := f.do("n1", put("x", "1"))
 			require.True(t, resp.OK)
 			require.Zero(t, took)
 		}
@@ -222,14 +236,39 @@ func TestWrites_without_a_majority_are_bounded_in_number(t *testing.T) {
 	})
 }
 
+func TestWrite_is_answered_once(t *testing.T) {
+	for name, missing := range map[string][]string{"done": nil, "given up": {"n2", "n3"}} {
+		t.Run(name, func(t *testing.T) {
+			sail(t, 3, missing, func(t *testing.T, f *fleet) {
+				var answers atomic.Int32
+				f.nodes["n1"].Write(put("x", "1"), func(api.Response) { answers.Add(1) })
+				time.Sleep(2 * writeLimit)
+				synctest.Wait()
+				require.EqualValues(t, 1, answers.Load())
+			})
+		})
+	}
+}
+
+func TestWrite_that_was_given_up_is_forgotten(t *testing.T) {
+	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
+		resp, _ := f.do("n1", put("x", "1"))
+		require.Equal(t, api.Timeout, resp.Error.Code)
+		f.nodes["n1"].deliver("n2", []byte(`{"from":"n2","to":"n1","done":1}`)) // too late
+		require.Equal(t, "absent", f.read("n1", "x"))
+	})
+}
+
 func TestClose_tells_whoever_waits_that_nobody_knows(t *testing.T) {
 	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
 		answers := make(chan api.Response, 2)
 		n := f.nodes["n1"]
 		n.Write(put("x", "1"), func(resp api.Response) { answers <- resp })
 		n.Close()
+		require.Len(t, answers, 1)
 		require.Equal(t, api.Timeout, (<-answers).Error.Code)
 		n.Write(put("x", "1"), func(resp api.Response) { answers <- resp })
+		require.Len(t, answers, 1)
 		require.Equal(t, api.Unavailable, (<-answers).Error.Code)
 	})
 }
@@ -247,6 +286,74 @@ func TestNode_survives_what_is_no_message(t *testing.T) {
 		resp, _ := f.do("n1", put("x", "1"))
 		require.True(t, resp.OK)
 		require.Equal(t, "1", f.read("n2", "x"))
+	})
+}
+
+func TestNode_believes_a_peer_in_its_own_name_only(t *testing.T) {
+	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
+		f.nodes["n1"].Write(put("x", "1"), func(api.Response) {})
+		f.nodes["n1"].deliver("n2", []byte(`{"from":"n3","to":"n1","done":1}`))
+		require.Equal(t, "absent", f.read("n1", "x"))
+		f.nodes["n1"].deliver("n3", []byte(`{"from":"n3","to":"n1","done":1}`))
+		require.Equal(t, "1", f.read("n1", "x"))
+	})
+}
+
+// serve lets clients in at a node.
+func (f *fleet) serve(id string) {
+	f.t.Helper()
+	s := New(f.nodes[id])
+	l, err := f.Listen("client " + id)
+	require.NoError(f.t, err)
+	served := make(chan error)
+	go func() { served <- s.Serve(l) }()
+	f.t.Cleanup(func() { require.NoError(f.t, <-served) })
+	f.t.Cleanup(s.Shutdown)
+}
+
+// dial connects a client to a node.
+func (f *fleet) dial(id string) *user {
+	f.t.Helper()
+	conn, err := f.DialContext(f.t.Context(), "mem", "client "+id)
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() { conn.Close() })
+	return &user{conn, bufio.NewReader(conn), f.t}
+}
+
+func TestClient_that_reads_no_answers_delays_no_write_of_others(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		f.serve("n1")
+		f.do("n1", put("large", strings.Repeat("x", api.MaxValue)))
+		deaf := f.dial("n1")
+		go io.WriteString(deaf, strings.Repeat(`{"id":1,"op":"cas","key":"large","value":""}`+"\n", 10*maxOwed))
+		synctest.Wait()
+		resp, took := f.do("n1", put("x", "1"))
+		require.True(t, resp.OK)
+		require.Zero(t, took)
+	})
+}
+
+func TestClient_has_a_bounded_number_of_writes_waiting(t *testing.T) {
+	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
+		f.serve("n1")
+		u := f.dial("n1")
+		u.send(strings.Repeat(`{"id":1,"op":"put","key":"x","value":"1"}`+"\n", 2*maxOwed))
+		synctest.Wait()
+		require.Len(t, f.nodes["n1"].waiting, maxOwed)
+		for range 2 * maxOwed {
+			require.Contains(t, u.line(), `{"id":1,"ok":false,"error":{"code":"timeout"`)
+		}
+	})
+}
+
+func TestClient_that_has_said_all_hears_what_became_of_it(t *testing.T) {
+	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
+		f.serve("n1")
+		u := f.dial("n1")
+		u.send(`{"id":1,"op":"put","key":"x","value":"1"}` + "\n")
+		u.Conn.(*memnet.Conn).CloseWrite()
+		require.Contains(t, u.line(), `{"id":1,"ok":false,"error":{"code":"timeout"`)
+		u.hearsEnd()
 	})
 }
 

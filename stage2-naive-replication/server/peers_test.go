@@ -132,6 +132,18 @@ func TestPeers_carry_the_longest_line_and_end_at_a_longer_one(t *testing.T) {
 	})
 }
 
+func TestLink_carries_more_in_all_than_its_queue_holds(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		a, b := o.open("c", "n1", "n2"), o.open("c", "n2", "n1")
+		time.Sleep(2 * maxPause)
+		line := []byte(strings.Repeat("x", 1<<20) + "\n")
+		for range 2 * maxQueued / len(line) {
+			a.Send("n2", line)
+			require.Len(t, b.take(), 1)
+		}
+	})
+}
+
 func TestLink_waits_for_a_peer_that_is_not_there_yet(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		a := o.open("c", "n1", "n2")
@@ -202,6 +214,7 @@ func TestLink_that_is_dead_without_a_word_is_found_out(t *testing.T) {
 		require.Equal(t, hello{Protocol: protocol, Cluster: "c", From: "n1", To: "n2"}, h)
 		f.says("{}\n")
 		begin := time.Now()
+		f.SetReadDeadline(begin.Add(2 * peerSilence))
 		rest, err := io.ReadAll(f.in) // reads, and never answers a ping
 		require.NoError(t, err)
 		require.NotEmpty(t, rest)
@@ -209,6 +222,23 @@ func TestLink_that_is_dead_without_a_word_is_found_out(t *testing.T) {
 		require.Equal(t, peerSilence, time.Since(begin))
 		f, _ = o.expect(l) // it tries again
 		f.says("{}\n")
+	})
+}
+
+func TestLink_that_breaks_is_made_again_at_once(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		o.open("c", "n1", "n2")
+		time.Sleep(time.Minute) // the pauses have grown
+		l, err := o.Listen("n2")
+		require.NoError(t, err)
+		defer l.Close()
+		f, _ := o.expect(l)
+		f.says("{}\n")
+		synctest.Wait()
+		f.Close()
+		begin := time.Now()
+		o.expect(l)
+		require.Less(t, time.Since(begin), minPause)
 	})
 }
 
@@ -228,6 +258,7 @@ func TestPeer_that_falls_silent_is_let_go(t *testing.T) {
 		o.open("c", "n1", "n2")
 		f := o.join("n1", hello{protocol, "c", "n2", "n1"})
 		begin := time.Now()
+		f.SetReadDeadline(begin.Add(2 * peerSilence))
 		rest, err := io.ReadAll(f.in)
 		require.NoError(t, err)
 		require.Equal(t, "{}\n", string(rest))
@@ -254,27 +285,31 @@ func TestPeer_that_pings_is_kept_and_answered(t *testing.T) {
 
 func TestHello_that_does_not_fit_is_refused_with_a_reason(t *testing.T) {
 	for _, c := range []struct {
+		name   string
 		hello  hello
 		reason string
 	}{
-		{hello{2, "c", "n2", "n1"}, "it speaks version 2, this node version 1"},
-		{hello{protocol, "other", "n2", "n1"}, "it belongs to another cluster"},
-		{hello{protocol, "c", "n2", "n3"}, `it looks for "n3", this is n1`},
-		{hello{protocol, "c", "n4", "n1"}, `there is no node "n4" in the cluster`},
-		{hello{protocol, "c", "n1", "n1"}, `there is no node "n1" in the cluster`},
-		{hello{}, "it speaks version 0, this node version 1"},
+		{"another version", hello{2, "c", "n2", "n1"}, "it speaks version 2, this node version 1"},
+		{"another cluster", hello{protocol, "other", "n2", "n1"}, "it belongs to another cluster"},
+		{"for another node", hello{protocol, "c", "n2", "n3"}, `it looks for "n3", this is n1`},
+		{"from a stranger", hello{protocol, "c", "n4", "n1"}, `there is no node "n4" in the cluster`},
+		{"from this node", hello{protocol, "c", "n1", "n1"}, `there is no node "n1" in the cluster`},
+		{"empty", hello{}, "it speaks version 0, this node version 1"},
 	} {
-		inOffice(t, func(t *testing.T, o *office) {
-			d := o.open("c", "n1", "n2", "n3")
-			f := o.join("n1", c.hello)
-			go io.WriteString(f, "a line\n")
-			rest, err := io.ReadAll(f.in)
-			require.NoError(t, err)
-			var w welcome
-			require.NoError(t, json.Unmarshal(rest, &w))
-			require.Equal(t, c.reason, w.Refused)
-			require.Empty(t, d.take())
-			require.Contains(t, d.log(), c.reason)
+		t.Run(c.name, func(t *testing.T) {
+			inOffice(t, func(t *testing.T, o *office) {
+				d := o.open("c", "n1", "n2", "n3")
+				f := o.join("n1", c.hello)
+				f.SetReadDeadline(time.Now().Add(helloTimeout))
+				go io.WriteString(f, "a line\n")
+				rest, err := io.ReadAll(f.in)
+				require.NoError(t, err)
+				var w welcome
+				require.NoError(t, json.Unmarshal(rest, &w))
+				require.Equal(t, c.reason, w.Refused)
+				require.Empty(t, d.take())
+				require.Contains(t, d.log(), c.reason)
+			})
 		})
 	}
 }
@@ -309,6 +344,7 @@ func TestStranger_on_the_port_for_nodes_does_no_harm(t *testing.T) {
 			require.NoError(t, err)
 			go io.WriteString(conn, text)
 			begin := time.Now()
+			conn.SetReadDeadline(begin.Add(2 * helloTimeout))
 			_, err = io.Copy(io.Discard, conn)
 			require.NoError(t, err)
 			require.LessOrEqual(t, time.Since(begin), helloTimeout, "%.20q", text)
@@ -332,6 +368,7 @@ func TestStrangers_are_bounded_in_number(t *testing.T) {
 		late, err := o.DialContext(t.Context(), "mem", "n1")
 		require.NoError(t, err)
 		begin := time.Now()
+		late.SetReadDeadline(begin.Add(helloTimeout))
 		_, err = io.Copy(io.Discard, late)
 		require.NoError(t, err)
 		require.Zero(t, time.Since(begin), "closed at once")
@@ -350,20 +387,30 @@ func TestSend_never_waits_and_keeps_a_bounded_number_of_bytes(t *testing.T) {
 		f, _ := o.expect(l)
 		f.says("{}\n") // and reads nothing more
 		synctest.Wait()
-		begin := time.Now()
 		line := []byte(strings.Repeat("x", 1<<20) + "\n")
-		for range 100 {
-			d.Send("n2", line)
+		sends := func(n int, line []byte) { // in a goroutine, to find it out if it waits
+			t.Helper()
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				for range n {
+					d.Send("n2", line)
+				}
+			}()
+			synctest.Wait()
+			select {
+			case <-sent:
+			default:
+				require.FailNow(t, "Send waits")
+			}
 		}
-		require.Zero(t, time.Since(begin))
-		synctest.Wait()
+		sends(100, line)
 		link := d.links["n2"]
 		require.LessOrEqual(t, link.queued.Load(), int64(maxQueued))
 		require.Len(t, link.queue, int(link.queued.Load())/len(line))
-		for range 2 * maxLines {
-			d.Send("n2", []byte("x\n"))
-		}
+		sends(2*maxLines, []byte("x\n"))
 		require.Len(t, link.queue, maxLines)
+		require.LessOrEqual(t, link.queued.Load(), int64(maxQueued))
 
 		// When the connection is made anew, what was meant for the old one is gone.
 		time.Sleep(peerSilence + maxPause)
