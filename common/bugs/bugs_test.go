@@ -115,24 +115,24 @@ func TestBugs_each_patch_gets_its_verdict(t *testing.T) {
 	report, last, _ := strings.Cut(out.String(), "3 of 10 bugs caught in ")
 	require.NotEmpty(t, last)
 	require.Equal(t, `stage0-fake
-  B001  adds_two      caught          TestAdd_adds_one/to_two
-        counter_test.go:9: 2 and 1 are 4
-  B002  same_in_red   GOT AWAY        TestAdd_adds_one
-        TestAdd_adds_one passes
-  B003  from_nowhere  DOES NOT APPLY  TestAdd_adds_one
-        patch failed: counter/counter.go:2
-  B004  no_type       DOES NOT BUILD  TestAdd_adds_one
-        counter/counter.go:5:9: cannot use "n" (untyped string constant) as int value in return statement
-  B005  no_test       NO SUCH TEST    TestAdd_not_there
-  B006  no_subtest    NO SUCH TEST    TestAdd_adds_one/to_three
-  B007  falls_over    caught (panic)  TestAdd_exists, TestAdd_adds_one
-        panic: no [recovered, repanicked]
-  B008  one_of_two    GOT AWAY        TestAdd_adds_one, TestAdd_exists
-        TestAdd_exists passes
-  B009  for_ever      caught (hangs)  TestWait_waits
-        panic: test timed out after 2s
-  B010  no_package    DOES NOT BUILD  TestAdd_adds_one
-        stat conuter: directory not found
+  B001   adds_two      caught          TestAdd_adds_one/to_two
+         counter_test.go:9: 2 and 1 are 4
+  B002   same_in_red   GOT AWAY        TestAdd_adds_one
+         TestAdd_adds_one passes
+  B003   from_nowhere  DOES NOT APPLY  TestAdd_adds_one
+         patch failed: counter/counter.go:2
+  B004   no_type       DOES NOT BUILD  TestAdd_adds_one
+         counter/counter.go:5:9: cannot use "n" (untyped string constant) as int value in return statement
+  B005   no_test       NO SUCH TEST    TestAdd_not_there
+  B006   no_subtest    NO SUCH TEST    TestAdd_adds_one/to_three
+  B007   falls_over    caught (panic)  TestAdd_exists, TestAdd_adds_one
+         panic: no [recovered, repanicked]
+  B008   one_of_two    GOT AWAY        TestAdd_adds_one, TestAdd_exists
+         TestAdd_exists passes
+  B009   for_ever      caught (hangs)  TestWait_waits
+         panic: test timed out after 2s
+  B010   no_package    DOES NOT BUILD  TestAdd_adds_one
+         stat conuter: directory not found
 `, report)
 	text, err := os.ReadFile(filepath.Join(stage.Dir, "counter", "counter.go"))
 	require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestBugs_a_data_race_is_caught(t *testing.T) {
 	})
 	var out bytes.Buffer
 	require.NoError(t, check(t.Context(), &out, stage), "%s", &out)
-	require.Contains(t, out.String(), "B001  races  caught (race)   TestWait_waits\n        data race in fake/stage0-fake/counter.Wait")
+	require.Contains(t, out.String(), "B001   races  caught (race)   TestWait_waits\n         data race in fake/stage0-fake/counter.Wait")
 }
 
 func TestBugs_a_patch_may_bring_and_remove_files(t *testing.T) {
