@@ -59,7 +59,7 @@ fuzz: ## [STAGE=n] [FUZZTIME=30s] run each fuzz test for a while
 	@set -e; for package in $$(go list $(PACKAGES)); do \
 		for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "$$package $$test"; \
-			go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) $$package; \
+			go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$package; \
 		done; \
 	done
 
