@@ -14,7 +14,7 @@ import (
 // A Workload is what clients do to a server while their history is recorded.
 type Workload struct {
 	// Clients work at the same time, each on a connection of its own; every one does Ops operations,
-	// one after the other, on keys that it picks among Keys.
+	// one after the other, on keys that it picks among Keys. In the end one more reads every key.
 	Clients, Ops, Keys int
 	// Patience is how long a client waits for an answer; 0 means 2 s.
 	Patience time.Duration
@@ -29,11 +29,21 @@ func (w Workload) Drive(ctx context.Context, h *History, addr string) {
 	for n := range w.Clients {
 		all.Go(func() {
 			d := driver{Workload: w, history: h, client: n + 1, addr: addr, rand: rand.New(rand.NewPCG(w.Seed, uint64(n)))}
-			d.run(ctx)
+			defer d.hangUp()
+			for n := 0; n < w.Ops && ctx.Err() == nil; n++ {
+				d.record(ctx, d.next(n))
+			}
 		})
 	}
 	all.Wait()
+	d := driver{Workload: w, history: h, client: w.Clients + 1, addr: addr}
+	defer d.hangUp()
+	for n := 0; n < w.Keys && ctx.Err() == nil; n++ {
+		d.record(ctx, Op{Client: d.client, Kind: Get, Key: keyName(n)})
+	}
 }
+
+func keyName(n int) string { return fmt.Sprintf("k%d", n) }
 
 // A driver is one client of a workload.
 type driver struct {
@@ -46,35 +56,29 @@ type driver struct {
 	seen    string     // the value read last, for cas to expect
 }
 
-func (d *driver) run(ctx context.Context) {
-	defer d.hangUp()
-	for n := range d.Ops {
-		if ctx.Err() != nil {
-			return
-		}
-		op := d.next(n)
-		call := d.history.Begin(op)
-		resp, err := d.do(ctx, op)
-		var refused *wire.Error
-		switch {
-		case err == nil:
-			answer := answerOf(resp)
-			d.seen = answer.Value
-			call.Return(answer)
-		case errors.As(err, &refused) && refused.Code != "timeout", errors.Is(err, wire.ErrNotSent):
-			call.Failed()
-		default:
-			call.Unknown()
-		}
-		if err != nil {
-			d.hangUp()
-		}
+// record carries out an operation, and hangs up if that failed: what comes later on that connection would be
+// late.
+func (d *driver) record(ctx context.Context, op Op) {
+	call := d.history.Begin(op)
+	resp, err := d.do(ctx, op)
+	var refused *wire.Error
+	switch {
+	case err == nil:
+		answer := answerOf(resp)
+		d.seen = answer.Value
+		call.Return(answer)
+		return
+	case errors.As(err, &refused) && refused.Code != "timeout", errors.Is(err, wire.ErrNotSent):
+		call.Failed()
+	default:
+		call.Unknown()
 	}
+	d.hangUp()
 }
 
 // next draws the client's nth operation. No two of a workload write the same value.
 func (d *driver) next(n int) Op {
-	op := Op{Client: d.client, Key: fmt.Sprintf("k%d", d.rand.IntN(d.Keys)), Value: fmt.Sprintf("%d.%d,", d.client, n)}
+	op := Op{Client: d.client, Key: keyName(d.rand.IntN(d.Keys)), Value: fmt.Sprintf("%d.%d,", d.client, n)}
 	switch d.rand.IntN(10) {
 	case 0, 1, 2:
 		op.Kind = Put

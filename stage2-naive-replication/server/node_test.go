@@ -305,7 +305,7 @@ func TestNode_believes_a_peer_in_its_own_name_only(t *testing.T) {
 }
 
 // serve lets clients in at a node.
-func (f *fleet) serve(id string) {
+func (f *fleet) serve(id string) *Server {
 	f.t.Helper()
 	s := New(f.nodes[id])
 	l, err := f.Listen("client " + id)
@@ -314,6 +314,7 @@ func (f *fleet) serve(id string) {
 	go func() { served <- s.Serve(l) }()
 	f.t.Cleanup(func() { require.NoError(f.t, <-served) })
 	f.t.Cleanup(s.Shutdown)
+	return s
 }
 
 // dial connects a client to a node.
@@ -327,10 +328,18 @@ func (f *fleet) dial(id string) *user {
 
 func TestClient_that_reads_no_answers_delays_no_write_of_others(t *testing.T) {
 	sail(t, 3, nil, func(t *testing.T, f *fleet) {
-		f.serve("n1")
 		f.do("n1", put("large", strings.Repeat("x", api.MaxValue)))
-		deaf := f.dial("n1")
-		go io.WriteString(deaf, strings.Repeat(`{"id":1,"op":"cas","key":"large","value":""}`+"\n", 10*maxOwed))
+		here, there := memnet.Pipe(0)
+		defer here.Close()
+		s := f.serve("n1")
+		deaf := newClient(s, there)
+		// It has all requests at once, so that reading them needs no lock: to the bubble, who waits for a lock
+		// is busy, and this one is held by a goroutine that waits for the deaf.
+		deaf.lines = api.NewLineReader(bufio.NewReaderSize(there, memnet.DefaultBuffer))
+		_, err := io.WriteString(here, strings.Repeat(`{"id":1,"op":"cas","key":"large","value":""}`+"\n", 10*maxOwed))
+		require.NoError(t, err)
+		require.Equal(t, 1, s.add(deaf))
+		go s.run(deaf, deaf.serve)
 		synctest.Wait()
 		resp, took := f.do("n1", put("x", "1"))
 		require.Zero(t, took)
