@@ -217,11 +217,15 @@ func TestFollower_that_is_silent_delays_nobody(t *testing.T) {
 			require.True(t, resp.OK)
 			require.Zero(t, took)
 		}
-		for range maxLines { // and more lines
-			resp, took := f.do("n1", put("x", "1"))
-			require.True(t, resp.OK)
-			require.Zero(t, took)
-		}
+		go func() { // as many lines, and more
+			for range maxLines + 1 {
+				f.nodes["n1"].peers.Send("n2", []byte("\n"))
+			}
+		}()
+		synctest.Wait()
+		resp, took := f.do("n1", put("x", "1"))
+		require.True(t, resp.OK)
+		require.Zero(t, took)
 	})
 }
 
@@ -352,10 +356,11 @@ func TestClient_has_a_bounded_number_of_writes_waiting(t *testing.T) {
 		f.serve("n1")
 		u := f.dial("n1")
 		u.send(strings.Repeat(`{"id":1,"op":"put","key":"x","value":"1"}`+"\n", 2*maxOwed))
-		synctest.Wait()
-		require.Len(t, f.nodes["n1"].waiting, maxOwed)
-		for range 2 * maxOwed {
+		begin := time.Now()
+		for i := range 2 * maxOwed {
 			require.Contains(t, u.line(), `{"id":1,"ok":false,"error":{"code":"timeout"`)
+			turn := 1 + i/maxOwed // the second half is taken in when the first is answered
+			require.GreaterOrEqual(t, time.Since(begin), time.Duration(turn)*writeLimit)
 		}
 	})
 }
