@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +26,7 @@ var takes = map[string]string{
 func ask(op string, args []string) int {
 	flags := flag.NewFlagSet(op, flag.ContinueOnError)
 	server := flags.String("servers", "127.0.0.1:7001", "the `address` of the server")
-	timeout := flags.Duration("timeout", 5*time.Second, "how `long` it may take")
+	timeout := flags.Duration("timeout", 5*time.Second, "the `time` that it may take")
 	asJSON := flags.Bool("json", false, "print the answer as the server writes it")
 	r := api.Request{Op: op}
 	absent := false
@@ -53,13 +54,17 @@ func ask(op string, args []string) int {
 	defer c.Close()
 	resp, err := c.Do(ctx, r)
 	switch {
-	case err != nil:
+	case err != nil: // below
+	case *asJSON:
+		encoder := json.NewEncoder(os.Stdout)
+		encoder.SetEscapeHTML(false)
+		err = encoder.Encode(resp)
+	default:
+		_, err = fmt.Println(words(op, resp))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return failed
-	case *asJSON:
-		json.NewEncoder(os.Stdout).Encode(resp)
-	default:
-		fmt.Println(words(op, resp))
 	}
 	return done
 }
@@ -116,7 +121,7 @@ func words(op string, resp api.Response) string {
 	case api.List:
 		names := append(resp.Keys, resp.Prefixes...)
 		if resp.More {
-			names = append(names, "... and more: -after goes on")
+			names = append(names, "... and more: -after "+slices.Max(names)+" goes on")
 		}
 		return strings.Join(names, "\n")
 	case api.Status:

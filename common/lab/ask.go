@@ -183,8 +183,8 @@ func (l *Lab) errorAnswer(err error) string {
 	}
 }
 
-// oneLine keeps what came from outside from looking like more than one line.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine keeps what came from outside from looking like more than one line, or moving the cursor.
+func oneLine(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
 
 func (c *client) limit() time.Duration {
 	c.mu.Lock()

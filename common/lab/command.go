@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -19,6 +20,10 @@ const (
 	misused   = 2
 )
 
+// echoTime is how far apart two signals are that mean the same: timeout(1) and shells send one to the
+// process and one to its group.
+const echoTime = 200 * time.Millisecond
+
 // Command is the "lab" command of a stage: it starts a cluster of nodes nodes, unless args say otherwise,
 // and takes commands from a scene, a pipe or a prompt. It returns the exit status: 0, 1 if something
 // failed, 2 if args are wrong.
@@ -27,7 +32,13 @@ func Command(stage, nodes int, args []string) int {
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
 	flags.IntVar(&opt.Nodes, "nodes", nodes, "how `many` nodes to start")
 	flags.StringVar(&opt.Dir, "dir", "", "keep the nodes' data in this `directory`, not in a temporary one")
-	scene := flags.String("scene", "", "play this `file` of commands, then end")
+	scene := ""
+	flags.Func("scene", "play this `file` of commands, then end", func(name string) error {
+		if scene = name; name == "" {
+			return errors.New("a file has a name")
+		}
+		return nil
+	})
 	flags.Usage = func() {} // an error is one line
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -47,8 +58,8 @@ func Command(stage, nodes int, args []string) int {
 	}
 	opt.Out = os.Stderr
 	switch {
-	case *scene != "":
-		return playFile(opt, *scene)
+	case scene != "":
+		return playFile(opt, scene)
 	case term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())):
 		return converse(opt)
 	default:
@@ -104,26 +115,23 @@ func converse(opt Options) int {
 	})
 }
 
-// runLab starts a lab, lets talk use it, and closes it, also when a signal ends all that before. A signal
-// from Ctrl-C only ends the command that runs, if there is a prompt and one does.
+// runLab starts a lab, lets talk use it, and closes it, also when a signal ends all that before. It does
+// not wait for whoever should read the terminal or standard error.
 func runLab(opt Options, p *prompt, talk func(context.Context, *Lab) int) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	// A write that nobody reads is an error where it happens, be it to standard output or, in the
+	// forwarder, to a node that was killed.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer close(signals)
 	defer signal.Stop(signals)
-	go func() {
-		for sig := range signals {
-			if sig != os.Interrupt || p == nil || !p.interrupted() {
-				cancel(fmt.Errorf("ended by a signal: %v", sig))
-			}
-		}
-	}()
+	go obey(signals, p, cancel)
 
 	l, err := Start(ctx, opt)
 	if err != nil {
-		return complain(failed, err)
+		return lastWords(failed, err)
 	}
 	done := make(chan int, 1)
 	go func() { done <- talk(ctx, l) }()
@@ -132,13 +140,52 @@ func runLab(opt Options, p *prompt, talk func(context.Context, *Lab) int) int {
 	case status = <-done:
 	case <-ctx.Done():
 		// Whoever reads standard input cannot be made to stop; the process ends soon.
-		if p != nil {
-			p.end()
-		}
-		complain(failed, context.Cause(ctx))
+		err = context.Cause(ctx)
 	}
-	if err := l.Close(); err != nil {
-		status = complain(failed, err)
+	broken := l.Close() // before all that may wait for a reader
+	if p != nil {
+		p.end()
+	}
+	return lastWords(status, err, broken)
+}
+
+// obey lets the first signal cancel, and one that comes later end the process at once. A signal from
+// Ctrl-C only ends the command that runs, if there is a prompt and one does.
+func obey(signals <-chan os.Signal, p *prompt, cancel func(error)) {
+	var first time.Time
+	for sig := range signals {
+		switch {
+		case first.IsZero() && sig == os.Interrupt && p != nil && p.interrupted():
+		case first.IsZero():
+			first = time.Now()
+			cancel(fmt.Errorf("ended by a signal: %v", sig))
+		case time.Since(first) > echoTime:
+			if p != nil {
+				p.end()
+			}
+			os.Exit(failed) // the nodes are on a leash
+		}
+	}
+}
+
+// lastWords writes the errors that are not nil and returns status, or failed if there is one. It gives up
+// after a while if nobody reads them.
+func lastWords(status int, errs ...error) int {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		for _, err := range errs {
+			if err != nil {
+				complain(status, err)
+			}
+		}
+	}()
+	select {
+	case <-said:
+	case <-time.After(lastNewsTime):
+	}
+	if errors.Join(errs...) != nil {
+		return failed
 	}
 	return status
 }

@@ -59,7 +59,7 @@ func commands() []command {
 		{name: "expect", usage: "OUTCOME", help: "check the last answer"},
 		{name: "save", usage: "FILE", help: "write what was done so far as a scene", run: runSave},
 		{name: "help", help: "this", loose: true, run: runHelp},
-		{name: "quit", help: "end; so do Ctrl-D and Ctrl-C", run: runQuit},
+		{name: "quit", help: "end, like Ctrl-D; Ctrl-C ends a command first", run: runQuit},
 	}
 }
 
@@ -77,9 +77,9 @@ func (l *Lab) lookUp(name word) (command, error) {
 		}
 	}
 	if nearest != "" {
-		return command{}, fmt.Errorf("there is no command %s; did you mean %s?", show(name.text), nearest)
+		return command{}, fmt.Errorf("there is no command %s; did you mean %s?", show(cut(name.text, maxWord)), nearest)
 	}
-	return command{}, fmt.Errorf("there is no command %s; help lists them", show(name.text))
+	return command{}, fmt.Errorf("there is no command %s; help lists them", show(cut(name.text, maxWord)))
 }
 
 // editDistance counts the letters to change, insert or remove to make b from a.

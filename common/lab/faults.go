@@ -34,7 +34,7 @@ func (l *Lab) ways(args []word) ([]way, []word, error) {
 		return []way{w}, args[1:], l.checkWay(w)
 	}
 	if len(args) == 1 {
-		return nil, nil, fmt.Errorf("a link has two ends: %s and which other?", args[0])
+		return nil, nil, fmt.Errorf("a link has two ends: %s and which other?", cut(args[0].String(), maxWord))
 	}
 	w := way{args[0].text, args[1].text}
 	return []way{w, {w.to, w.from}}, args[2:], l.checkWay(w)
@@ -182,12 +182,12 @@ func duration(args []word) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(args[0].text)
 	if err != nil || d <= 0 || d > time.Hour {
-		return 0, fmt.Errorf("%s is not a time, such as 200ms or 1.5s, up to 1h", args[0])
+		return 0, fmt.Errorf("%s is not a time, such as 200ms or 1.5s, up to 1h", cut(args[0].String(), maxWord))
 	}
 	return d, nil
 }
 
-func tooMuch(rest []word) error { return fmt.Errorf("what is %q for?", join(rest)) }
+func tooMuch(rest []word) error { return fmt.Errorf("what is %q for?", cut(join(rest), maxWord)) }
 
 // oneNode reads the only argument as a node's name.
 func (l *Lab) oneNode(args []word) (*member, error) {

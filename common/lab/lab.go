@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"raftworkbook/common/netfault"
 )
@@ -47,7 +46,8 @@ type Options struct {
 	Direct bool
 
 	// Out takes what nodes write, each line after the node's name, and the news of their end. The lab
-	// writes whole lines and never two at once. If nil, they are dropped.
+	// writes whole lines and never two at once, until Close; nothing else waits for a write to Out, and so
+	// lines that come faster than it takes them are lost. If nil, all are.
 	Out io.Writer
 }
 
@@ -73,8 +73,7 @@ type Lab struct {
 
 	client  client
 	session session
-
-	outMu sync.Mutex
+	news    *news
 
 	mu      sync.Mutex
 	closed  bool
@@ -111,7 +110,7 @@ func Start(ctx context.Context, opt Options) (*Lab, error) {
 	if opt.Out == nil {
 		opt.Out = io.Discard
 	}
-	l := &Lab{opt: opt}
+	l := &Lab{opt: opt, news: startNews(opt.Out)}
 	if err := l.start(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -255,6 +254,7 @@ func (l *Lab) Close() error {
 	if l.tempDir != "" {
 		err = errors.Join(err, os.RemoveAll(l.tempDir))
 	}
+	l.news.close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return errors.Join(append(l.crashes, err)...)
@@ -273,7 +273,7 @@ func (l *Lab) member(id string) (*member, error) {
 			return m, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no node %q; there is %s", id, strings.Join(l.ids(), ", "))
+	return nil, fmt.Errorf("there is no node %q; there is %s", cut(id, maxWord), strings.Join(l.ids(), ", "))
 }
 
 func (l *Lab) ids() []string {
@@ -319,7 +319,7 @@ func (l *Lab) startNode(ctx context.Context, m *member) error {
 		}
 	}
 	p, err := launch(l.opt.Bin, m.ID, l.flags(m.Node),
-		func(line string) { l.say(m.ID + " | " + line) },
+		func(line string) { l.news.say(m.ID + " | " + line) },
 		func(p *process) { l.bury(m, p) })
 	if err != nil {
 		return fmt.Errorf("%s does not start: %w", m.ID, err)
@@ -335,7 +335,7 @@ func (l *Lab) startNode(ctx context.Context, m *member) error {
 	case <-time.After(readyTime):
 		err = errors.Join(fmt.Errorf("it does not listen after %v", readyTime), p.kill())
 	case <-ctx.Done():
-		err = errors.Join(ctx.Err(), p.kill())
+		err = errors.Join(context.Cause(ctx), p.kill())
 	}
 	return fmt.Errorf("%s does not start: %w", m.ID, err)
 }
@@ -345,7 +345,7 @@ func (l *Lab) bury(m *member, p *process) {
 	l.client.hangUp(m.ID)
 	byItself := p.listens() && !p.killed.Load()
 	if byItself {
-		l.say(m.ID + " ended by itself: " + p.epitaph())
+		l.news.say(m.ID + " ended by itself: " + p.epitaph())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -367,19 +367,6 @@ func (l *Lab) killNode(m *member) error {
 		return fmt.Errorf("%s: %w", m.ID, err)
 	}
 	return nil
-}
-
-// say writes a line to Out, without what could move a terminal's cursor.
-func (l *Lab) say(line string) {
-	line = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\t' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, line)
-	l.outMu.Lock()
-	defer l.outMu.Unlock()
-	io.WriteString(l.opt.Out, line+"\n")
 }
 
 func (m *member) process() *process {

@@ -12,6 +12,9 @@ import (
 // maxLine bounds a line of a scene or a pipe, in bytes: the largest value with most of it escaped.
 const maxLine = 1 << 20
 
+// byteOrderMark is what some editors put at the beginning of a file.
+const byteOrderMark = "\ufeff"
+
 // A player carries out lines from a file or a pipe.
 type player struct {
 	lab *Lab
@@ -27,6 +30,9 @@ type player struct {
 	// unmet is the failure of a command that was answered with an error, unless the next line expects
 	// it.
 	unmet error
+
+	// lost is why out cannot be written any more. That was the last line, too.
+	lost error
 }
 
 // Scene plays a scene and tells it on out: narration, commands, answers. It stops at the first line
@@ -47,7 +53,7 @@ func (l *Lab) scene(ctx context.Context, scene io.Reader, out io.Writer, s style
 	return first
 }
 
-// play carries out all lines. Its own error is that of reading.
+// play carries out all lines. Its own error is that of reading them or of writing to out.
 func (p *player) play(ctx context.Context, r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
@@ -57,7 +63,14 @@ func (p *player) play(ctx context.Context, r io.Reader) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err := p.line(ctx, number, lines.Text())
+		text := lines.Text()
+		if number == 1 {
+			text = strings.TrimPrefix(text, byteOrderMark)
+		}
+		err := p.line(ctx, number, text)
+		if p.lost != nil {
+			return p.lost
+		}
 		if errors.Is(err, errQuit) {
 			break
 		}
@@ -110,7 +123,14 @@ func (p *player) line(ctx context.Context, number int, text string) error {
 // tell writes a line of the story.
 func (p *player) tell(s string) {
 	if p.narrate {
-		fmt.Fprintln(p.out, s)
+		p.print(s)
+	}
+}
+
+// print writes to out, unless that has failed before.
+func (p *player) print(s string) {
+	if p.lost == nil {
+		_, p.lost = fmt.Fprintln(p.out, s)
 	}
 }
 
@@ -121,10 +141,10 @@ func (p *player) answer(ln line, answer string, err error) {
 	case ln.outcome != nil && err == nil:
 		answer += " " + p.style.good("✓")
 	case err != nil:
-		answer += " " + p.style.bad("✗ "+err.Error())
+		answer += " " + p.style.bad("✗ "+oneLine(err.Error()))
 	}
 	if answer = strings.TrimPrefix(answer, " "); answer != "" {
-		fmt.Fprintln(p.out, answer)
+		p.print(answer)
 	}
 }
 
@@ -135,10 +155,4 @@ func narration(text string) string {
 }
 
 // brief is a line for a message.
-func brief(text string) string {
-	text = strings.TrimSpace(text)
-	if runes := []rune(text); len(runes) > maxShown {
-		return string(runes[:maxShown]) + "..."
-	}
-	return text
-}
+func brief(text string) string { return cut(strings.TrimSpace(text), maxShown) }

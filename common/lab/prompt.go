@@ -64,7 +64,9 @@ func (p *prompt) Write(b []byte) (int, error) {
 // run reads and carries out commands until the user or ctx ends it.
 func (p *prompt) run(ctx context.Context, l *Lab) error {
 	p.terminal.AutoCompleteCallback = l.complete
-	fmt.Fprintln(p.terminal, l.banner())
+	if err := p.print(l.banner()); err != nil {
+		return err
+	}
 	for {
 		quit, err := p.turn(ctx, l)
 		if quit || err != nil {
@@ -80,32 +82,40 @@ func (p *prompt) turn(ctx context.Context, l *Lab) (quit bool, err error) {
 	text, err := p.read(interrupt)
 	switch {
 	case errors.Is(err, io.EOF):
-		fmt.Fprintln(p.terminal) // the shell's prompt gets a line of its own
-		return true, nil
+		return true, p.print("") // the shell's prompt gets a line of its own
 	case err != nil:
 		return true, err
 	case len([]rune(text)) >= maxTyped:
-		fmt.Fprintln(p.terminal, p.style.bad("that line is too long for the prompt: use a pipe or a scene"))
-		return false, nil
+		return false, p.print(p.style.bad("that line is too long for the prompt: use a pipe or a scene"))
 	}
 	answer, err := l.Run(ctx, text)
 	if errors.Is(err, errQuit) {
 		return true, nil
 	}
-	p.show(answer, err)
-	return false, nil
+	return false, p.show(answer, err)
 }
 
-func (p *prompt) show(answer string, err error) {
-	if isError(answer) {
-		answer = p.style.bad(answer)
-	}
-	if answer != "" {
-		fmt.Fprintln(p.terminal, answer)
+// show writes what came of a command. Its own error is that of writing.
+func (p *prompt) show(answer string, err error) error {
+	var lines []string
+	switch {
+	case isError(answer):
+		lines = append(lines, p.style.bad(answer))
+	case answer != "":
+		lines = append(lines, answer)
 	}
 	if err != nil {
-		fmt.Fprintln(p.terminal, p.style.bad(oneLine(err.Error())))
+		lines = append(lines, p.style.bad(oneLine(err.Error())))
 	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return p.print(strings.Join(lines, "\n"))
+}
+
+func (p *prompt) print(text string) error {
+	_, err := fmt.Fprintln(p.terminal, text)
+	return err
 }
 
 // read lets the user type a line. From then until the next read, Ctrl-C calls interrupt.

@@ -91,6 +91,9 @@ func runSave(_ context.Context, l *Lab, args []word) (string, error) {
 		return "", fmt.Errorf("the session is too long to save: more than %d MiB", maxSession>>20)
 	}
 	f, err := os.OpenFile(args[0].text, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("%s exists already: choose another name", args[0].text)
+	}
 	if err != nil {
 		return "", err
 	}

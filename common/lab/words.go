@@ -9,6 +9,9 @@ import (
 	"unicode/utf8"
 )
 
+// maxWord is how much of a word a message about it repeats, in characters.
+const maxWord = 40
+
 // A word is one word of a command, an answer or an outcome. Words are separated by blanks; one that
 // begins with a double quote is in the notation of Go's and JSON's strings.
 type word struct {
@@ -54,11 +57,11 @@ func cutWord(line string) (w word, rest string, err error) {
 	}
 	literal, err := strconv.QuotedPrefix(line)
 	if err != nil {
-		return word{}, "", fmt.Errorf("a word in quotes that does not end, or has a wrong escape: %.40s", line)
+		return word{}, "", fmt.Errorf("a word in quotes that does not end, or has a wrong escape: %s", cut(line, maxWord))
 	}
 	rest = line[len(literal):]
 	if rest != "" && !startsBlank(rest) {
-		return word{}, "", fmt.Errorf("no blank after the word in quotes %.40s", literal)
+		return word{}, "", fmt.Errorf("no blank after the word in quotes %s", cut(literal, maxWord))
 	}
 	text, err := strconv.Unquote(literal)
 	if err != nil {
@@ -73,6 +76,14 @@ func validText(s string) error {
 		return errors.New("not UTF-8")
 	}
 	return nil
+}
+
+// cut is s for a message, with no more than its first characters.
+func cut(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return s
 }
 
 func startsBlank(s string) bool {

@@ -109,8 +109,8 @@ func (c *Conn) Close() {
 	<-c.done
 }
 
-// Do sends one request and waits for its answer. A refusal by the server is an [*Error]; a request
-// without an answer gives an error that wraps [ErrUnknown].
+// Do sends one request and waits for its answer. Its error is one of three: an [*Error], with which the
+// server refused this very request, or one that wraps [ErrUnknown] or [ErrNotSent], and no *Error.
 func (c *Conn) Do(ctx context.Context, r Request) (Response, error) {
 	if err := ctx.Err(); err != nil {
 		return Response{}, fmt.Errorf("%w: %w", ErrNotSent, err)
@@ -214,7 +214,7 @@ func (c *Conn) deliver(resp Response) {
 		return
 	}
 	if resp.ID == 0 && resp.Error != nil && c.err == nil {
-		c.err = resp.Error
+		c.err = errors.New(resp.Error.Error()) // no *Error: it refuses no request, of which some may have happened
 	}
 }
 

@@ -473,6 +473,31 @@ func TestClient_keeps_a_connection_that_always_owes_something(t *testing.T) {
 	})
 }
 
+func TestClient_is_owed_nothing_for_what_never_left(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		call1 := r.get(t.Context(), "k")
+		s := r.accept()
+		request := s.hears()
+		conn := <-r.current
+		r.current <- conn
+		unsent := &call{id: 1000, answer: make(chan api.Response, 1)}
+		conn.expect(unsent) // it waits to be queued
+		s.says(`{"id":1000,"ok":true,"found":false}`)
+		s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, request.ID)
+		require.NoError(t, (<-call1).err)
+		require.Empty(t, unsent.answer, "an answer to what was not sent is none")
+		conn.abandon(unsent, context.Canceled)
+		time.Sleep(2 * silence)
+		require.True(t, conn.alive())
+	})
+}
+
+func TestError_of_an_unknown_code_is_not_definite(t *testing.T) {
+	require.False(t, (&api.Error{Code: "new_in_a_later_version"}).Definite())
+	require.False(t, (&api.Error{}).Definite())
+	require.True(t, (&api.Error{Code: api.BadRequest}).Definite())
+}
+
 func TestClient_forgets_calls_that_are_over(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)

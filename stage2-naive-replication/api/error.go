@@ -37,8 +37,15 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 // Unwrap is for errors.Is and errors.As.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Definite reports whether it is certain that the request was not carried out and never will be.
-func (e *Error) Definite() bool { return e.Code != Timeout }
+// Definite reports whether it is certain that the request was not carried out and never will be. Of a code that
+// it does not know nothing is certain.
+func (e *Error) Definite() bool {
+	switch e.Code {
+	case BadRequest, UnknownOp, TooLarge, Unavailable, NotLeader:
+		return true
+	}
+	return false
+}
 
 // Errorf makes an error of a code and words for a person.
 func Errorf(code, format string, args ...any) *Error {

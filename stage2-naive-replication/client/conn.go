@@ -43,7 +43,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	waiting map[uint64]*call // by id
-	due     bool             // answers are, so silence is measured
+	owed    int              // answers to what was sent; while there are any, silence is measured
 	err     error            // why it ended; set before ended is closed
 }
 
@@ -173,10 +173,10 @@ func (c *conn) leaves(k *call) bool {
 		return false
 	}
 	k.sent = true
-	if !c.due {
-		c.due = true
+	if c.owed == 0 {
 		c.SetReadDeadline(time.Now().Add(silence))
 	}
+	c.owed++
 	return true
 }
 
@@ -206,12 +206,12 @@ func (c *conn) deliver(line []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := c.waiting[resp.ID]; k != nil {
+	if k := c.waiting[resp.ID]; k != nil && k.sent {
 		delete(c.waiting, resp.ID)
 		k.answer <- resp
 	}
-	c.due = len(c.waiting) > 0
-	if c.due {
+	c.owed = max(c.owed-1, 0) // late answers count too: they were owed
+	if c.owed > 0 {
 		c.SetReadDeadline(time.Now().Add(silence))
 	} else {
 		c.SetReadDeadline(time.Time{})

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +30,8 @@ const maxOwed = 128
 
 // A client is one connection. One goroutine reads requests, and answers what needs no other node. The answers to
 // writes come later, from the node, and in any order: a second goroutine sends those. A client that does not read
-// its answers is not read from either, so it costs no memory beyond its buffers.
+// its answers is not read from either, so it costs no memory beyond its buffers and what
+// it is owed.
 type client struct {
 	server  *Server
 	conn    net.Conn
@@ -42,7 +42,7 @@ type client struct {
 	owed    chan struct{}
 	replies chan api.Response
 
-	sending sync.Mutex // held while out is used
+	sending chan struct{} // a lock, held while out is used: who has it may wait long for the client
 	out     *bufio.Writer
 	encoder *json.Encoder // into out
 }
@@ -52,7 +52,7 @@ func newClient(s *Server, conn net.Conn) *client {
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	return &client{server: s, conn: conn, lines: api.NewLineReader(conn), out: out, encoder: encoder,
-		owed: make(chan struct{}, maxOwed), replies: make(chan api.Response, maxOwed)}
+		sending: make(chan struct{}, 1), owed: make(chan struct{}, maxOwed), replies: make(chan api.Response, maxOwed)}
 }
 
 // patient writes to a connection for at most writeTimeout at a time.
@@ -83,15 +83,29 @@ func (c *client) serve() {
 
 // answer queues a response, to leave together with others.
 func (c *client) answer(r api.Response) error {
-	c.sending.Lock()
-	defer c.sending.Unlock()
+	c.sending <- struct{}{}
+	defer func() { <-c.sending }()
 	return c.encoder.Encode(r)
 }
 
 func (c *client) flush() error {
-	c.sending.Lock()
-	defer c.sending.Unlock()
+	c.sending <- struct{}{}
+	defer func() { <-c.sending }()
 	return c.out.Flush()
+}
+
+// owe makes room for the response to a write. Before it waits for that it sends the answers so far.
+func (c *client) owe() error {
+	select {
+	case c.owed <- struct{}{}:
+		return nil
+	default:
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	c.owed <- struct{}{}
+	return nil
 }
 
 // reply takes the response to a write. It never waits.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,7 @@ func ParseCluster(s string) ([]Member, error) {
 
 // clusterID tells clusters apart: two with different members are not the same.
 func clusterID(members []Member) string {
-	sum := sha256.Sum256(fmt.Append(nil, members))
+	sorted := slices.SortedFunc(slices.Values(members), func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	sum := sha256.Sum256(fmt.Append(nil, sorted))
 	return fmt.Sprintf("%x", sum[:8])
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -17,9 +18,9 @@ const (
 	tick = 10 * time.Millisecond
 	// writeLimit is how long a write may take unless its request says otherwise, and maxLimit at most.
 	writeLimit = time.Second
-	maxLimit   = time.Minute
+	maxLimit   = 10 * time.Second
 	// maxWaiting is how many writes may wait for their majority at once.
-	maxWaiting = 4096
+	maxWaiting = 1024
 )
 
 // A Config says who a node is, and among whom.
@@ -110,17 +111,17 @@ func (n *Node) status() *api.NodeStatus {
 	return &api.NodeStatus{Node: n.ID, Role: role, Leader: n.Leader, Peers: n.peers.Up(), Keys: n.store.Len()}
 }
 
-// deliver takes a line from a peer.
-func (n *Node) deliver(from string, line []byte) {
+// deliver takes a line from a peer. An error means that the peer makes no sense.
+func (n *Node) deliver(from string, line []byte) error {
 	var m naive.Message
 	if err := json.Unmarshal(line, &m); err != nil || m.From != from || m.To != n.ID {
-		n.Log("%s sent something that is no message: %.100q", from, line)
-		return
+		return fmt.Errorf("no message: %.100q", line)
 	}
 	select {
 	case n.inbox <- m:
 	case <-n.life.Done():
 	}
+	return nil
 }
 
 // run is the one goroutine that touches the core.

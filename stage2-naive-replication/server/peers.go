@@ -60,12 +60,14 @@ type Peers struct {
 	cluster string
 	self    string
 	dial    func(ctx context.Context, addr string) (net.Conn, error)
-	// deliver takes what peers send. Each link calls it from a goroutine of its own, and waits for it.
-	deliver func(from string, line []byte)
+	// deliver takes what peers send. Each link calls it from a goroutine of its own, and waits for it. An error
+	// ends the connection.
+	deliver func(from string, line []byte) error
 	log     func(format string, args ...any)
 
 	links   map[string]*link
 	inbound atomic.Int32
+	closing sync.Mutex // held while life ends, and while Serve joins running
 	life    context.Context
 	end     context.CancelFunc
 	running sync.WaitGroup
@@ -82,7 +84,7 @@ type link struct {
 // NewPeers returns the links of node self to the nodes of addrs, by id, and starts them. None of them needs to
 // be there.
 func NewPeers(cluster, self string, addrs map[string]string, dial func(ctx context.Context, addr string) (net.Conn, error),
-	deliver func(from string, line []byte), log func(format string, args ...any)) *Peers {
+	deliver func(from string, line []byte) error, log func(format string, args ...any)) *Peers {
 	p := &Peers{cluster: cluster, self: self, dial: dial, deliver: deliver, log: log, links: map[string]*link{}}
 	p.life, p.end = context.WithCancel(context.Background())
 	for id, addr := range addrs {
@@ -95,9 +97,14 @@ func NewPeers(cluster, self string, addrs map[string]string, dial func(ctx conte
 
 // Serve takes what peers send from the connections that they make to l, until Close. It closes l.
 func (p *Peers) Serve(l net.Listener) {
+	if !p.join() {
+		l.Close()
+		return
+	}
+	defer p.running.Done()
 	defer context.AfterFunc(p.life, func() { l.Close() })()
 	accept(l, func(conn net.Conn) {
-		if p.inbound.Add(1) > maxInbound || p.life.Err() != nil {
+		if p.inbound.Add(1) > maxInbound {
 			p.inbound.Add(-1)
 			conn.Close()
 			return
@@ -109,9 +116,22 @@ func (p *Peers) Serve(l net.Listener) {
 	})
 }
 
-// Close ends all links, and Serve. It returns when nothing of the links runs.
+// join counts Serve among what Close waits for, unless it comes after Close.
+func (p *Peers) join() bool {
+	p.closing.Lock()
+	defer p.closing.Unlock()
+	if p.life.Err() != nil {
+		return false
+	}
+	p.running.Add(1)
+	return true
+}
+
+// Close ends all links, and Serve. It returns when nothing of them runs.
 func (p *Peers) Close() {
+	p.closing.Lock()
 	p.end()
+	p.closing.Unlock()
 	p.running.Wait()
 }
 
@@ -144,15 +164,18 @@ func (p *Peers) Up() (n int) {
 
 // keep connects a link, again and again.
 func (p *Peers) keep(l *link) {
-	pause, said := minPause, ""
+	pause, since, said := minPause, time.Now(), false // said is whether the log knows that there is no link
 	for p.life.Err() == nil {
 		conn, err := p.connect(l)
 		if err == nil {
-			pause, said = minPause, ""
+			begin := time.Now()
 			p.carry(l, conn)
-		} else if refused := new(refusal); errors.As(err, &refused) && said != refused.Error() {
-			said = refused.Error()
-			p.log("%s at %s refuses this node: %s", l.to, l.addr, said)
+			if time.Since(begin) > maxPause { // not for a peer that hangs up at once
+				pause, since, said = minPause, time.Now(), false
+			}
+		} else if refused := new(refusal); !said && (errors.As(err, &refused) || time.Since(since) > peerSilence) {
+			p.log("no link to %s at %s: %v", l.to, l.addr, err)
+			said = true
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)):
@@ -165,7 +188,7 @@ func (p *Peers) keep(l *link) {
 // A refusal is a peer's answer to a hello that does not fit.
 type refusal struct{ why string }
 
-func (r *refusal) Error() string { return r.why }
+func (r *refusal) Error() string { return "it refuses this node: " + r.why }
 
 // connect dials a peer and introduces this node.
 func (p *Peers) connect(l *link) (net.Conn, error) {
@@ -255,7 +278,7 @@ func (p *Peers) receive(conn net.Conn) {
 	}
 	refused := p.unfit(h)
 	if err := json.NewEncoder(conn).Encode(welcome{refused}); err != nil || refused != "" {
-		p.log("refused %s, who says it is %s: %s", conn.RemoteAddr(), h.From, refused)
+		p.log("refused %s, who says it is %.40q: %s", conn.RemoteAddr(), h.From, refused)
 		return
 	}
 	for {
@@ -267,7 +290,10 @@ func (p *Peers) receive(conn net.Conn) {
 			return
 		}
 		if len(line) > 0 {
-			p.deliver(h.From, line)
+			if err := p.deliver(h.From, line); err != nil {
+				p.log("hung up on %s: %v", h.From, err)
+				return
+			}
 			continue
 		}
 		conn.SetWriteDeadline(time.Now().Add(peerSilence))
@@ -285,9 +311,9 @@ func (p *Peers) unfit(h hello) string {
 	case h.Cluster != p.cluster:
 		return "it belongs to another cluster"
 	case h.To != p.self:
-		return fmt.Sprintf("it looks for %q, this is %s", h.To, p.self)
+		return fmt.Sprintf("it looks for %.40q, this is %s", h.To, p.self)
 	case p.links[h.From] == nil:
-		return fmt.Sprintf("there is no node %q in the cluster", h.From)
+		return fmt.Sprintf("there is no node %.40q in the cluster", h.From)
 	}
 	return ""
 }

@@ -55,10 +55,11 @@ func (o *office) open(cluster, self string, others ...string) *desk {
 		addrs[id] = id
 	}
 	d.Peers = NewPeers(cluster, self, addrs, o.dial,
-		func(from string, line []byte) {
+		func(from string, line []byte) error {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.got = append(d.got, from+": "+string(line))
+			return nil
 		},
 		func(format string, args ...any) {
 			d.mu.Lock()
@@ -234,11 +235,27 @@ func TestLink_that_breaks_is_made_again_at_once(t *testing.T) {
 		defer l.Close()
 		f, _ := o.expect(l)
 		f.says("{}\n")
-		synctest.Wait()
+		time.Sleep(2 * maxPause) // it was a good one
 		f.Close()
 		begin := time.Now()
 		o.expect(l)
 		require.Less(t, time.Since(begin), minPause)
+	})
+}
+
+func TestLink_to_a_peer_that_hangs_up_at_once_is_not_made_again_at_once(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		o.open("c", "n1", "n2")
+		l, err := o.Listen("n2")
+		require.NoError(t, err)
+		defer l.Close()
+		begin := time.Now()
+		for range 20 {
+			f, _ := o.expect(l)
+			f.says("{}\n")
+			f.Close()
+		}
+		require.Greater(t, time.Since(begin), 5*maxPause)
 	})
 }
 
@@ -321,7 +338,7 @@ func TestLink_that_is_refused_says_so_once(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		a, b := o.open("c", "n1", "n2"), o.open("other", "n2", "n1")
 		time.Sleep(time.Minute)
-		require.Equal(t, "n2 at n2 refuses this node: it belongs to another cluster",
+		require.Equal(t, "no link to n2 at n2: it refuses this node: it belongs to another cluster",
 			strings.Join(a.only("refuses"), "\n"))
 		a.Send("n2", []byte("a line\n"))
 		require.Empty(t, b.take())

@@ -107,7 +107,7 @@ func (s *Server) run(c *client, serve func()) {
 
 // Shutdown stops accepting, lets every client have the answers to what was read from it, and returns
 // when all connections are closed. No client can make that last longer than writeTimeout and
-// lingerTimeout together.
+// lingerTimeout together, after the node has answered what it owes; closing the node makes it do so.
 func (s *Server) Shutdown() {
 	s.mu.Lock()
 	s.closed = true
@@ -130,7 +130,9 @@ func (s *Server) take(line []byte, c *client) error {
 	case r.Op == api.Status:
 		return c.answer(api.Response{ID: r.ID, OK: true, Status: s.status()})
 	case r.Writes():
-		c.owed <- struct{}{}
+		if err := c.owe(); err != nil {
+			return err
+		}
 		s.node.Write(r, c.reply)
 		return nil
 	default:
