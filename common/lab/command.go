@@ -130,6 +130,9 @@ func runLab(opt Options, p *prompt, talk func(context.Context, *Lab) int) int {
 	go obey(signals, p, cancel)
 
 	l, err := Start(ctx, opt)
+	if ctx.Err() != nil && err != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return lastWords(failed, err)
 	}
@@ -163,7 +166,7 @@ func obey(signals <-chan os.Signal, p *prompt, cancel func(error)) {
 			if p != nil {
 				p.end()
 			}
-			os.Exit(failed) // the nodes are on a leash
+			os.Exit(failed) // the nodes, on a leash, end too; a temporary directory stays
 		}
 	}
 }

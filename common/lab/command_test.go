@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -56,6 +55,7 @@ func TestCommand_pipe_prints_answers_alone_and_goes_on_after_failures(t *testing
 		{"put x " + strings.Repeat("v", 128<<10) + " => ok\n", "ok\n", "", 0},
 		{"get x\nput x " + strings.Repeat("v", maxLine) + "\nget x\n", "absent\n", "line 2 is longer than 1048576 bytes\n", 1},
 		{"put say hello\n", "ok\n", "n1 | hello\n", 0},
+		{"\x1b[2J\n", "", "line 1: \uFFFD[2J: there is no command \"\\x1b[2J\"; help lists them\n", 1},
 	} {
 		cmd := stageBinary(t, "0")
 		cmd.Stdin = strings.NewReader(c.in)
@@ -87,7 +87,10 @@ func TestCommand_used_wrongly_says_why_in_a_line(t *testing.T) {
 		require.ErrorAs(t, err, &exit)
 		require.Equal(t, c.status, exit.ExitCode(), c.args)
 	}
-	out, err := stageBinary(t, "0", "-h").Output()
+	out, err := stageBinary(t, "0", "-scene", "").CombinedOutput()
+	require.EqualError(t, err, "exit status 2")
+	require.Equal(t, "invalid value \"\" for flag -scene: a file has a name\n", string(out))
+	out, err = stageBinary(t, "0", "-h").Output()
 	require.NoError(t, err)
 	require.Contains(t, string(out), "-scene file")
 }
@@ -136,6 +139,10 @@ absent ✓
 absent ✗ expected 1, got absent
 `, out.String())
 	require.Equal(t, file+": line 12: get x => 1: expected 1, got absent\n", errs.String())
+}
+
+func TestScene_may_begin_with_a_byte_order_mark(t *testing.T) {
+	require.NoError(t, startLab(t, Options{}).Scene(t.Context(), strings.NewReader("\ufeffget x => absent\n"), io.Discard))
 }
 
 func TestScene_fails_at_an_error_that_nothing_expects(t *testing.T) {
@@ -191,7 +198,7 @@ restart n3 => ok
 wait get x @n3 => absent
 `, string(saved))
 	_, err = l.Run(t.Context(), "save "+file)
-	require.ErrorIs(t, err, os.ErrExist)
+	require.EqualError(t, err, file+" exists already: choose another name")
 
 	again := startLab(t, Options{Stage: 2, Nodes: 3})
 	require.NoError(t, again.Scene(t.Context(), bytes.NewReader(saved), io.Discard))
@@ -281,8 +288,18 @@ func TestCommand_killed_leaves_no_node_not_even_a_paused_one(t *testing.T) {
 	require.Eventually(t, func() bool { return r.nodes(t) == 0 }, 10*time.Second, 20*time.Millisecond)
 }
 
+func TestCommand_goes_on_after_a_write_to_a_lost_connection(t *testing.T) {
+	r := startRunning(t)
+	require.NoError(t, r.cmd.Process.Signal(syscall.SIGPIPE)) // as the system does, when the forwarder writes to a node that was killed
+	io.WriteString(r.in, "get x\nquit\n")
+	require.NoError(t, r.cmd.Wait(), r.errs)
+	require.Equal(t, "ok\nok\nok\n1\n", r.out.String())
+}
+
 func TestCommand_ends_cleanly_when_nobody_reads_its_answers(t *testing.T) {
 	cmd := stageBinary(t, "3")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	in, err := cmd.StdinPipe()
@@ -291,9 +308,86 @@ func TestCommand_ends_cleanly_when_nobody_reads_its_answers(t *testing.T) {
 	out.Close()
 	io.WriteString(in, "get x\n")
 	defer in.Close()
-	err = cmd.Wait()
-	var exit *exec.ExitError
-	require.True(t, errors.As(err, &exit))
-	require.Equal(t, 1, exit.ExitCode())
+	require.EqualError(t, cmd.Wait(), "exit status 1")
+	require.Equal(t, "write /dev/stdout: broken pipe\n", errs.String())
 	require.Empty(t, tempFiles(t, cmd))
+}
+
+func TestCommand_fails_when_its_answers_cannot_be_written(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "scene")
+	require.NoError(t, os.WriteFile(file, []byte("put x 1\nput crash now\n"), 0o644))
+	closed, err := os.Open(os.DevNull) // for reading only
+	require.NoError(t, err)
+	defer closed.Close()
+	for _, cmd := range []*exec.Cmd{stageBinary(t, "0"), stageBinary(t, "0", "-scene", file)} {
+		var errs bytes.Buffer
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader("put x 1\nput crash now\n"), closed, &errs
+		require.EqualError(t, cmd.Run(), "exit status 1")
+		require.Regexp(t, `^(.*/scene: )?write /dev/stdout: bad file descriptor\n$`, errs.String())
+	}
+}
+
+// unread is a pipe that is full and that nobody reads.
+func unread(t *testing.T) *os.File {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { r.Close(); w.Close() })
+	for block := make([]byte, 1<<16); len(block) > 0; block = block[:len(block)/2] {
+		require.NoError(t, w.SetWriteDeadline(time.Now().Add(20*time.Millisecond)))
+		_, err := w.Write(block)
+		for err == nil {
+			_, err = w.Write(block)
+		}
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+	return w
+}
+
+// startUnread starts a lab whose news nobody reads, when there are some.
+func startUnread(t *testing.T) running {
+	t.Helper()
+	cmd := stageBinary(t, "3", "-nodes", "3")
+	r := running{cmd: cmd, out: new(lockedBuffer)}
+	var err error
+	r.in, err = cmd.StdinPipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { r.in.Close() })
+	cmd.Stdout, cmd.Stderr = r.out, unread(t)
+	require.NoError(t, cmd.Start())
+	io.WriteString(r.in, "put say hello\nkill n1\nget x @n2\n")
+	require.Eventually(t, func() bool { return r.out.String() == "ok\nok\nabsent\n" }, 4*time.Second, 5*time.Millisecond)
+	return r
+}
+
+func TestCommand_ends_cleanly_when_nobody_reads_its_errors(t *testing.T) {
+	r := startUnread(t)
+	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	require.EqualError(t, r.cmd.Wait(), "exit status 1")
+	require.Empty(t, tempFiles(t, r.cmd))
+	require.Zero(t, r.nodes(t))
+}
+
+func TestCommand_ends_at_once_at_a_second_signal(t *testing.T) {
+	r := startUnread(t)
+	began := time.Now()
+	ended := make(chan error, 1)
+	go func() { ended <- r.cmd.Wait() }()
+	for again := time.NewTicker(20 * time.Millisecond); len(ended) == 0; <-again.C {
+		r.cmd.Process.Signal(syscall.SIGTERM)
+	}
+	require.EqualError(t, <-ended, "exit status 1")
+	require.Less(t, time.Since(began), 2*lastNewsTime, "it waited for its last words to be read")
+}
+
+func TestCommand_ended_by_a_signal_while_it_starts_says_so(t *testing.T) {
+	cmd := stageBinary(t, "3", "-nodes", "3")
+	cmd.Env = append([]string{"FAKE_SLOW=1"}, cmd.Env...)
+	r := running{cmd: cmd}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { return r.nodes(t) > 0 }, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.EqualError(t, cmd.Wait(), "exit status 1")
+	require.Equal(t, "ended by a signal: terminated\n", errs.String())
 }

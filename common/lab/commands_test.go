@@ -2,6 +2,8 @@ package lab
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +102,24 @@ func TestHelp_shows_what_the_stage_has_within_80_columns(t *testing.T) {
 	}
 	require.NotContains(t, help[0], "partition")
 	require.Contains(t, help[2], "partition")
+}
+
+func TestAsk_asks_no_other_node_after_one_that_says_goodbye_without_an_answer(t *testing.T) {
+	l := startLab(t, Options{Stage: 2, Nodes: 3})
+	answer, err := l.Run(t.Context(), "put goodbye 1")
+	require.NoError(t, err)
+	require.Equal(t, "error timeout: outcome unknown: connection lost: unavailable: going down", answer)
+	require.Equal(t, []string{"n1"}, slices.Collect(maps.Keys(l.client.conns)))
+}
+
+func TestCommands_repeat_no_more_than_the_beginning_of_a_long_word(t *testing.T) {
+	l := startLab(t, Options{Stage: 2, Nodes: 2})
+	long := strings.Repeat("w", 10_000)
+	for _, line := range []string{long, "kill " + long, "get x " + long, "cut " + long, "timeout " + long, `"` + long, `"` + long + `"x`} {
+		_, err := l.Run(t.Context(), line)
+		require.ErrorContains(t, err, long[:maxWord-1]) // and a quote
+		require.NotContains(t, err.Error(), long[:maxWord+1])
+	}
 }
 
 func TestAsk_follows_redirects_and_asks_another_where_nothing_happened(t *testing.T) {

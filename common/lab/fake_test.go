@@ -76,6 +76,9 @@ func fakeNode() {
 			go f.accept(l)
 		}
 	}
+	if os.Getenv("FAKE_SLOW") != "" {
+		io.Copy(io.Discard, os.Stdin)
+	}
 	fmt.Printf("%s listening on %s\n", f.id, *listen)
 	if *leash {
 		io.Copy(io.Discard, os.Stdin)
@@ -127,6 +130,10 @@ func (f *fake) accept(l net.Listener) {
 				if !r.Told && f.id != f.leader && r.Op != "get" && r.Op != "list" && r.Op != "status" {
 					answer(conn, r.ID, map[string]any{"error": wire.Error{Code: "not_leader", Message: f.id + " only follows", Leader: f.clients[f.leader]}})
 					continue
+				}
+				if r.Key == "goodbye" {
+					answer(conn, 0, map[string]any{"error": wire.Error{Code: "unavailable", Message: "going down"}})
+					return
 				}
 				answer(conn, r.ID, f.apply(r.Request))
 				if !r.Told && f.id == f.leader && r.Op == "put" {

@@ -335,7 +335,7 @@ func (l *Lab) startNode(ctx context.Context, m *member) error {
 	case <-time.After(readyTime):
 		err = errors.Join(fmt.Errorf("it does not listen after %v", readyTime), p.kill())
 	case <-ctx.Done():
-		err = errors.Join(context.Cause(ctx), p.kill())
+		err = errors.Join(ctx.Err(), p.kill())
 	}
 	return fmt.Errorf("%s does not start: %w", m.ID, err)
 }

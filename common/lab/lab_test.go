@@ -210,11 +210,12 @@ func TestLab_tells_of_a_node_that_ends_by_itself(t *testing.T) {
 	run(t, l, "put say hello\x1b[2J => ok", "put crash badly => error timeout")
 	<-l.members[0].process().exited
 	run(t, l, "get x => error unavailable")
-	require.Equal(t, "n1 | hello\uFFFD[2J\n"+
-		"n1 | panic: badly\nn1 | \nn1 | goroutine 1 [running]:\n"+
-		"n1 ended by itself: exit status 2: panic: badly\n", out.String())
 	run(t, l, "restart n1 => ok", "put say again => ok")
 	require.EqualError(t, l.Close(), "n1 ended by itself: exit status 2: panic: badly")
+	require.Equal(t, "n1 | hello\uFFFD[2J\n"+
+		"n1 | panic: badly\nn1 | \nn1 | goroutine 1 [running]:\n"+
+		"n1 ended by itself: exit status 2: panic: badly\n"+
+		"n1 | again\n", out.String())
 }
 
 func TestLab_without_forwarder(t *testing.T) {

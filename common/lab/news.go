@@ -36,6 +36,11 @@ func startNews(out io.Writer) *news {
 		for line := range lines {
 			io.WriteString(out, line+"\n")
 		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.lost > 0 {
+			io.WriteString(out, n.loss()+"\n")
+		}
 	}()
 	return n
 }
@@ -44,12 +49,16 @@ func startNews(out io.Writer) *news {
 func (n *news) say(line string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.lost > 0 && n.add(fmt.Sprintf("(%d lines are lost: they came faster than they were read)", n.lost)) {
+	if n.lost > 0 && n.add(n.loss()) {
 		n.lost = 0
 	}
-	if !n.add(clean(line)) {
+	if n.lost > 0 || !n.add(clean(line)) {
 		n.lost++
 	}
+}
+
+func (n *news) loss() string {
+	return fmt.Sprintf("(lines lost, since they came faster than they were read: %d)", n.lost)
 }
 
 func (n *news) add(line string) bool {

@@ -1,10 +1,25 @@
 package lab
 
 import (
+	"io"
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/term"
 )
+
+func TestPrompt_fails_when_its_answers_cannot_be_written(t *testing.T) {
+	screen, err := os.Open(os.DevNull) // for reading only
+	require.NoError(t, err)
+	defer screen.Close()
+	p := &prompt{terminal: term.NewTerminal(screen, "> ")}
+	require.ErrorIs(t, p.show("ok", nil), syscall.EBADF)
+	require.ErrorIs(t, p.show("", io.EOF), syscall.EBADF)
+	require.NoError(t, p.show("", nil))
+	require.ErrorIs(t, p.run(t.Context(), startLab(t, Options{})), syscall.EBADF)
+}
 
 func TestComplete(t *testing.T) {
 	l := &Lab{opt: Options{Stage: 2}, members: []*member{{Node: Node{ID: "n1"}}, {Node: Node{ID: "n2"}}}}

@@ -45,6 +45,36 @@ func serveGets(t *testing.T, answer string) (addr string) {
 	return l.Addr().String()
 }
 
+func TestDrive_takes_a_goodbye_in_place_of_an_answer_for_an_outcome_that_is_unknown(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	var server sync.WaitGroup
+	defer server.Wait()
+	server.Go(func() {
+		for _, answer := range []string{
+			`{"id":0,"ok":false,"error":{"code":"unavailable"}}`, // to a write that has happened
+			`{"id":1,"ok":true,"found":true,"value":"v"}`,
+		} {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			bufio.NewReader(conn).ReadString('\n')
+			fmt.Fprintln(conn, answer)
+			conn.Close()
+		}
+	})
+	h := NewHistory()
+	d := driver{history: h, client: 1, addr: l.Addr().String()}
+	d.record(t.Context(), Op{Client: 1, Kind: Put, Key: "k", Value: "v"})
+	d.record(t.Context(), Op{Client: 1, Kind: Get, Key: "k"})
+	d.hangUp()
+	r := h.Check(checkTimeout)
+	require.Equal(t, Linearizable, r.Verdict, r.Reason)
+	require.Equal(t, 2, r.Ops)
+}
+
 func TestDrive_tells_what_failed_from_what_is_unknown(t *testing.T) {
 	w := Workload{Clients: 3, Ops: 20, Keys: 2, Seed: 1, Patience: 20 * time.Millisecond}
 	for _, c := range []struct {

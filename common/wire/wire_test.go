@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -87,6 +88,7 @@ func TestConn_says_that_an_outcome_is_unknown(t *testing.T) {
 				defer cancel()
 				_, err := c.Do(ctx, Request{Op: "put"})
 				require.ErrorIs(t, err, ErrUnknown)
+				require.False(t, errors.As(err, new(*Error)), "it looks like a refusal: %v", err)
 			})
 		})
 	}
