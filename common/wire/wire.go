@@ -214,7 +214,7 @@ func (c *Conn) deliver(resp Response) {
 		return
 	}
 	if resp.ID == 0 && resp.Error != nil && c.err == nil {
-		c.err = resp.Error // no *Error: it refuses no request, of which some may have happened
+		c.err = errors.New(resp.Error.Error()) // no *Error: it refuses no request, of which some may have happened
 	}
 }
 
