@@ -199,3 +199,13 @@ func TestPrompt_gives_the_terminal_back_when_it_is_ended_from_outside(t *testing
 		s.ends(1)
 	}
 }
+
+func TestPrompt_ends_though_its_terminal_is_halted(t *testing.T) {
+	s := startAtTerminal(t)
+	const halt, output = 0x540a, 0 // TCXONC and TCOOFF, which Ctrl-S does too
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, s.program.Fd(), halt, output)
+	require.Zero(t, errno)
+	s.types("put say hello\r")
+	require.NoError(t, s.signal(syscall.SIGTERM))
+	s.ends(1)
+}

@@ -108,7 +108,7 @@ func TestHistory_of_many_goroutines_is_recorded_and_judged_at_once(t *testing.T)
 		})
 	}
 	all.Wait()
-	r := h.Check(2 * time.Second) // takes a tenth of that
+	r := h.Check(checkTimeout) // takes a tenth of that
 	require.Equal(t, Linearizable, r.Verdict, r.Reason)
 	require.Equal(t, clients*each, r.Ops)
 }

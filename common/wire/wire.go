@@ -145,7 +145,7 @@ func refusal(resp Response) error {
 		return nil
 	}
 	if resp.Error == nil {
-		return &Error{Code: "bad_response", Message: "neither ok nor an error"}
+		return fmt.Errorf("%w: an answer that is neither ok nor an error", ErrUnknown)
 	}
 	return resp.Error
 }
