@@ -79,6 +79,7 @@ type link struct {
 	queue    chan []byte
 	queued   atomic.Int64 // bytes in queue
 	up       atomic.Bool
+	back     chan struct{} // has room for the news that the peer is there, for it has dialled us
 }
 
 // NewPeers returns the links of node self to the nodes of addrs, by id, and starts them. None of them needs to
@@ -88,7 +89,7 @@ func NewPeers(cluster, self string, addrs map[string]string, dial func(ctx conte
 	p := &Peers{cluster: cluster, self: self, dial: dial, deliver: deliver, log: log, links: map[string]*link{}}
 	p.life, p.end = context.WithCancel(context.Background())
 	for id, addr := range addrs {
-		l := &link{to: id, addr: addr, queue: make(chan []byte, maxLines)}
+		l := &link{to: id, addr: addr, queue: make(chan []byte, maxLines), back: make(chan struct{}, 1)}
 		p.links[id] = l
 		p.running.Go(func() { p.keep(l) })
 	}
@@ -179,6 +180,7 @@ func (p *Peers) keep(l *link) {
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-l.back:
 		case <-p.life.Done():
 		}
 		pause = min(2*pause, maxPause)
@@ -280,6 +282,10 @@ func (p *Peers) receive(conn net.Conn) {
 	if err := json.NewEncoder(conn).Encode(welcome{refused}); err != nil || refused != "" {
 		p.log("refused %s, who says it is %.40q: %s", conn.RemoteAddr(), h.From, refused)
 		return
+	}
+	select {
+	case p.links[h.From].back <- struct{}{}:
+	default:
 	}
 	for {
 		if !lines.Ready() {
