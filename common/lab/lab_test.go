@@ -207,7 +207,10 @@ func TestLab_tells_of_a_node_that_ends_by_itself(t *testing.T) {
 	var out lockedBuffer
 	l, err := Start(t.Context(), Options{Out: &out})
 	require.NoError(t, err)
-	run(t, l, "put say hello\x1b[2J => ok", "put crash badly => error timeout")
+	run(t, l, "put say hello\x1b[2J => ok")
+	// It came on standard output, and a panic comes on standard error: two pipes, with no order between them.
+	require.Eventually(t, func() bool { return out.String() != "" }, 10*time.Second, time.Millisecond)
+	run(t, l, "put crash badly => error timeout")
 	<-l.members[0].process().exited
 	run(t, l, "get x => error unavailable")
 	run(t, l, "restart n1 => ok", "put say again => ok")

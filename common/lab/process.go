@@ -55,7 +55,8 @@ type process struct {
 	cmd   *exec.Cmd
 	leash io.Closer
 
-	// say takes each line that the process writes.
+	// say takes each line that the process writes: in order those of standard output, and those of standard
+	// error, but with no order between the two.
 	say func(line string)
 
 	// ready is closed when the process has said that it listens.
