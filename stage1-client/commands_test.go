@@ -59,7 +59,7 @@ func TestCommands_say_what_is_wrong(t *testing.T) {
 		{"get a -frob", "flag provided but not defined: -frob", wrongUsed},
 		{"get a -timeout soon", "invalid value", wrongUsed},
 		{"get \xff", "bad_request: \"\\xff\" is not UTF-8\n", failed},
-		{"get a -timeout 0s", "unavailable: not sent: context deadline exceeded\n", failed},
+		{"get a -timeout 0s", "unavailable: not sent: the time was up\n", failed},
 	} {
 		stdout, stderr, status := output(t, "", append(strings.Fields(c.command), "-servers="+addr)...)
 		require.Empty(t, stdout, c.command)
@@ -78,7 +78,7 @@ func TestCommands_end_in_time_when_the_server_stands_still(t *testing.T) {
 	_, err := l.Run(t.Context(), "pause n1")
 	require.NoError(t, err)
 	_, stderr, status := output(t, "", "append", "log", "x", "-timeout=200ms", "-servers", addr)
-	require.Equal(t, "timeout: no answer: context deadline exceeded: it may have happened, or may yet\n", stderr)
+	require.Equal(t, "timeout: no answer: the time was up: it may have happened, or may yet\n", stderr)
 	require.Equal(t, failed, status)
 }
 
@@ -98,5 +98,5 @@ func TestCommands_end_on_an_interrupt(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	require.Error(t, cmd.Wait())
 	require.Equal(t, failed, cmd.ProcessState.ExitCode())
-	require.Equal(t, "timeout: no answer: context canceled: it may have happened, or may yet\n", stderr.String())
+	require.Equal(t, "timeout: no answer: interrupted: it may have happened, or may yet\n", stderr.String())
 }

@@ -60,7 +60,7 @@ func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 		return api.Response{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return api.Response{}, &api.Error{Code: api.Unavailable, Message: "not sent: " + err.Error(), Cause: err}
+		return api.Response{}, &api.Error{Code: api.Unavailable, Message: "not sent: " + plainly(err), Cause: err}
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -120,7 +120,7 @@ func (c *Client) connect(ctx context.Context) (*conn, *api.Error) {
 
 // unreachable is the error of a request for which there is no connection. It is definite.
 func (c *Client) unreachable(err error) *api.Error {
-	e := api.Errorf(api.Unavailable, "no connection to %s: %v", c.addr, err)
+	e := api.Errorf(api.Unavailable, "no connection to %s: %v", c.addr, plainly(err))
 	e.Cause = err
 	return e
 }

@@ -200,6 +200,7 @@ func TestCall_ends_with_its_context_wherever_it_is(t *testing.T) {
 				got := <-r.get(ctx, "k")
 				requireError(t, c.code, got.err)
 				require.ErrorIs(t, got.err, context.DeadlineExceeded)
+				require.ErrorContains(t, got.err, ": the time was up")
 				require.Equal(t, time.Second, got.after)
 
 				ctx, interrupt := context.WithCancel(t.Context())
@@ -209,6 +210,7 @@ func TestCall_ends_with_its_context_wherever_it_is(t *testing.T) {
 				got = <-call
 				requireError(t, c.code, got.err)
 				require.ErrorIs(t, got.err, context.Canceled)
+				require.ErrorContains(t, got.err, ": interrupted")
 				require.Zero(t, got.after)
 			})
 		})

@@ -129,9 +129,9 @@ func (c *conn) abandon(k *call, why error) *api.Error {
 	delete(c.waiting, k.id)
 	var e *api.Error
 	if k.sent {
-		e = api.Errorf(api.Timeout, "no answer: %v: it may have happened, or may yet", why)
+		e = api.Errorf(api.Timeout, "no answer: %v: it may have happened, or may yet", plainly(why))
 	} else {
-		e = api.Errorf(api.Unavailable, "not sent: %v", why)
+		e = api.Errorf(api.Unavailable, "not sent: %v", plainly(why))
 	}
 	e.Cause = why
 	return e
@@ -230,5 +230,17 @@ func reason(err error) error {
 		return errNoResponse
 	default:
 		return err
+	}
+}
+
+// plainly says why a call ended, in words for a person also where its context did it.
+func plainly(why error) string {
+	switch {
+	case errors.Is(why, context.DeadlineExceeded):
+		return "the time was up"
+	case errors.Is(why, context.Canceled):
+		return "interrupted"
+	default:
+		return why.Error()
 	}
 }
