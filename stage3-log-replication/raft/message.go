@@ -33,7 +33,8 @@ func (a *AppendEntries) last() Index { return a.PrevLogIndex + Index(len(a.Entri
 // messages here may be late, there twice, or many on the way, it also says what it is about.
 type AppendEntriesReply struct {
 	Success bool `json:"success"`
-	// Index is, on success, up to where the request vouched for this log. Otherwise it is its PrevLogIndex.
+	// Index is, on success, up to where the request vouched for this log. Otherwise it is its PrevLogIndex, or 0 if
+	// the request's term is over.
 	Index Index `json:"index"`
 	// HintIndex and HintTerm go with a refusal: the last place where the two logs may agree.
 	HintIndex Index `json:"hint_index,omitempty"`

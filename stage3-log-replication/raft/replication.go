@@ -55,10 +55,11 @@ func (r *Raft) appendEntries(to string, p *progress, entries []Entry) Message {
 
 // handleAppendEntries is the receiver of AppendEntries in Figure 2.
 func (r *Raft) handleAppendEntries(m Message, a AppendEntries) {
-	// 1. Reply false if term < currentTerm (§5.1). The reply's term tells the old leader that it leads no more.
+	// 1. Reply false if term < currentTerm (§5.1). The reply's term tells the old leader that it leads no more. If it
+	// leads again by now, in this very term, the reply must not be taken for one to what it sends now: all agree at 0.
 	if m.Term < r.currentTerm {
 		r.because("1. (§5.1) term %d is over", m.Term)
-		r.send(m.From, Message{AppendEntriesReply: &AppendEntriesReply{Index: a.PrevLogIndex}})
+		r.send(m.From, Message{AppendEntriesReply: &AppendEntriesReply{}})
 		return
 	}
 	if r.role == Leader {
@@ -109,6 +110,9 @@ func (r *Raft) handleAppendEntriesReply(m Message, reply AppendEntriesReply) {
 	if !reply.Success {
 		r.backOff(m.From, p, reply)
 		return
+	}
+	if reply.Index > p.matchIndex {
+		r.because("%s has the log up to %d", m.From, reply.Index)
 	}
 	// What the request vouched for, not what the log holds by now; and never back, since an older answer may come
 	// after a newer one.
