@@ -214,6 +214,9 @@ func (r *Raft) send(to string, m Message) {
 	r.messages = append(r.messages, m)
 }
 
+// Explain makes the core say why it does what it does, in Ready.Because, or no longer.
+func (r *Raft) Explain(on bool) { r.options.Explain = on }
+
 // because says why something is done, or not done, if anybody wants to know.
 func (r *Raft) because(format string, args ...any) {
 	if r.options.Explain {

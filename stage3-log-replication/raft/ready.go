@@ -1,5 +1,7 @@
 package raft
 
+import "math"
+
 // A Ready is what the core wants done. Its fields stand in the order in which they are carried out, each finished
 // before the next is begun. Whoever takes a Ready carries all of it out before calling the core again, or stops.
 type Ready struct {
@@ -74,8 +76,7 @@ func (r *Raft) Status() Status {
 	return Status{r.options.ID, r.role, r.currentTerm, r.leader, r.log.lastIndex(), lastTerm, r.commitIndex, commitTerm, r.lastApplied}
 }
 
-// Entries returns the log's entries after index, as many as make up limit bytes of commands, and one at least if
-// there is one.
-func (r *Raft) Entries(after Index, limit int) []Entry {
-	return r.log.slice(after+1, r.log.lastIndex(), limit)
+// Entries returns the log's entries after index.
+func (r *Raft) Entries(after Index) []Entry {
+	return r.log.slice(after+1, r.log.lastIndex(), math.MaxInt)
 }
