@@ -39,7 +39,7 @@ type client struct {
 // lead, then to one node after the other; and from stage 3 on, where there may be a leader soon, round
 // and round. What may have happened is never sent again.
 func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
-	if len(l.members) == 1 {
+	if l.opt.Stage < firstCluster {
 		return l.askAt(ctx, l.members[0], r)
 	}
 	again := time.NewTicker(roundPause)
@@ -56,9 +56,25 @@ func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
 		// for that, lest a refusal look like an outcome that is unknown.
 		patience = max(time.Until(deadline), dialTime)
 		if l.opt.Stage < firstDurable || time.Now().After(deadline) || ctx.Err() != nil {
-			return wire.Response{}, &wire.Error{Code: "unavailable", Message: "no node takes it: " + err.Error()}
+			return wire.Response{}, &wire.Error{Code: "unavailable", Message: l.whyNoneTakesIt(ctx, err)}
 		}
 		<-again.C
+	}
+}
+
+// whyNoneTakesIt says why all nodes have refused, one of them with err.
+func (l *Lab) whyNoneTakesIt(ctx context.Context, err error) string {
+	var running []*member
+	if l.opt.Stage >= firstDurable {
+		running = l.leaderless(ctx)
+	}
+	switch {
+	case len(running) == 0:
+		return "no node takes it: " + err.Error()
+	case l.byOrder():
+		return "nobody leads; lead " + running[0].ID + " would order it"
+	default:
+		return "nobody leads"
 	}
 }
 

@@ -41,11 +41,14 @@ func commands() []command {
 		{name: "list", usage: "[PREFIX [DELIMITER]] [@n1]", help: "keys by prefix; one level with a delimiter", read: true, run: runList},
 		{name: "append", usage: "KEY MORE [@n1]", help: "make a value longer; its length", run: runAppend},
 		{name: "status", help: "all nodes, asked past all faults", loose: true, run: runStatus},
+		{name: "log", usage: "n1 [COUNT]", help: "its last entries, 20 unless told", from: firstDurable, loose: true, run: runLog},
+		{name: "trace", usage: "on|off [n1]", help: "have it say what it thinks, or all that run", from: firstDurable, run: runTrace},
 
 		{name: "kill", usage: "n1", help: "kill -9 its process", run: runKill},
 		{name: "restart", usage: "n1", help: "start it again, on its data; kill it first", run: runRestart},
 		{name: "pause", usage: "n1", help: "freeze it (SIGSTOP)", run: runPause},
 		{name: "resume", usage: "n1", help: "let it run on (SIGCONT)", run: runResume},
+		{name: "lead", usage: "n1", help: "have it lead the next term that is its own", from: firstDurable, run: runLead},
 
 		{name: "cut", usage: "LINK", help: "lose all on n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
 		{name: "stall", usage: "LINK", help: "hold all back until it is healed", run: hurt((*netfault.Forwarder).Stall)},

@@ -85,7 +85,7 @@ func TestCommands_that_make_no_sense_say_what_would(t *testing.T) {
 
 func TestHelp_shows_what_the_stage_has_within_80_columns(t *testing.T) {
 	help := map[int]string{}
-	for _, stage := range []int{0, 2} {
+	for _, stage := range []int{0, 2, 3} {
 		l := &Lab{opt: Options{Stage: stage}}
 		answer, err := l.Run(t.Context(), "help")
 		require.NoError(t, err)
@@ -102,6 +102,8 @@ func TestHelp_shows_what_the_stage_has_within_80_columns(t *testing.T) {
 	}
 	require.NotContains(t, help[0], "partition")
 	require.Contains(t, help[2], "partition")
+	require.NotContains(t, help[2], "trace")
+	require.Contains(t, help[3], "lead the next term")
 }
 
 func TestAsk_asks_no_other_node_after_one_that_says_goodbye_without_an_answer(t *testing.T) {
@@ -137,17 +139,17 @@ func TestAsk_goes_round_until_a_node_takes_it_where_leaders_change(t *testing.T)
 	l := startLab(t, Options{Stage: 3, Nodes: 3})
 	run(t, l, "put x 1", "kill n1", "timeout 200ms")
 	began := time.Now()
-	run(t, l, "put x 2 => error unavailable")
+	run(t, l, "put x 2 => error unavailable: nobody leads; lead n2 would order it")
 	require.GreaterOrEqual(t, time.Since(began), 200*time.Millisecond)
 
 	run(t, l, "timeout 10s")
-	restarted := make(chan error, 1)
+	ordered := make(chan error, 1)
 	go func() {
-		_, err := l.Run(t.Context(), "restart n1")
-		restarted <- err
+		_, err := l.Run(t.Context(), "lead n2 => ok")
+		ordered <- err
 	}()
 	run(t, l, "put x 3 => ok")
-	require.NoError(t, <-restarted)
+	require.NoError(t, <-ordered)
 }
 
 func TestAsk_never_sends_again_what_may_have_happened(t *testing.T) {
@@ -189,14 +191,14 @@ func TestStatus_fits_80_columns_with_seven_nodes(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), 2*time.Second)
 	require.Equal(t, strings.TrimPrefix(`
-node  process  role      term  leader  last     commit   applied  keys  clients
-n1    running  leader    1234  n1      1234567  1234567  1234567  0     100
-n2    dead     -         -     -       -        -        -        -     -
-n3    paused   -         -     -       -        -        -        -     -
-n4    running  follower  1234  n1      1234567  1234567  1234567  0     100
-n5    running  follower  1234  n1      1234567  1234567  1234567  0     100
-n6    running  follower  1234  n1      1234567  1234567  1234567  0     100
-n7    running  follower  1234  n1      1234567  1234567  1234567  0     100
+node  process  role      term  leader  peers  last     commit   applied  keys
+n1    running  leader    1235  n1      6      1234567  1234567  1234567  0
+n2    dead     -         -     -       -      -        -        -        -
+n3    paused   -         -     -       -      -        -        -        -
+n4    running  follower  1235  n1      6      1234567  1234567  1234567  0
+n5    running  follower  1235  n1      6      1234567  1234567  1234567  0
+n6    running  follower  1235  n1      6      1234567  1234567  1234567  0
+n7    running  follower  1235  n1      6      1234567  1234567  1234567  0
 faults: cut client n4, cut n1>n5, slow n1 n6 200ms, cut n1 n7, cut n2 n7, cut n3 n7, cut n4 n7, cut n5 n7, cut n6 n7`, "\n"), answer)
 }
 

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,20 +37,29 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A fake is a node that does just enough: a map, a fixed leader that tells all others of each write and
-// does not care who hears it, and a file if it has a directory.
+// A fake is a node that does just enough: a map, a leader that tells all others of each write and does not
+// care who hears it, and a file if it has a directory. With one it leads by order, or if FAKE_ELECTED names it.
+// It does not know the operation that FAKE_LACKS names.
 type fake struct {
-	id, leader, via string
-	clients, peers  map[string]string // addresses by node
-	file            string
+	id, via        string
+	clients, peers map[string]string // addresses by node
+	file           string
 
-	mu   sync.Mutex
-	data map[string]string
+	mu        sync.Mutex
+	leader    string
+	committed bool // what it had when it was told to lead
+	term      int
+	log       []string
+	traced    bool
+	data      map[string]string
 }
+
+// commitTime is how long a fake that was told to lead takes to be of use.
+const commitTime = 50 * time.Millisecond
 
 func fakeNode() {
 	flags := flag.NewFlagSet("node", flag.ExitOnError)
-	f := &fake{clients: map[string]string{}, peers: map[string]string{}, data: map[string]string{}}
+	f := &fake{clients: map[string]string{}, peers: map[string]string{}, data: map[string]string{}, committed: true, term: 1234}
 	flags.StringVar(&f.id, "id", "", "")
 	flags.StringVar(&f.leader, "leader", "n1", "")
 	flags.StringVar(&f.via, "via", "", "")
@@ -66,6 +76,9 @@ func fakeNode() {
 	}
 	if *dir != "" {
 		f.load(*dir)
+		if f.leader = os.Getenv("FAKE_ELECTED"); f.leader == f.id {
+			f.lead()
+		}
 	}
 	for _, addr := range []string{*listen, *peer} {
 		if addr != "" {
@@ -127,21 +140,52 @@ func (f *fake) accept(l net.Listener) {
 				if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 					f.die(err)
 				}
-				if !r.Told && f.id != f.leader && r.Op != "get" && r.Op != "list" && r.Op != "status" {
-					answer(conn, r.ID, map[string]any{"error": wire.Error{Code: "not_leader", Message: f.id + " only follows", Leader: f.clients[f.leader]}})
+				if err := f.refusal(r.Request); err != nil && !r.Told {
+					answer(conn, r.ID, map[string]any{"error": err})
 					continue
 				}
 				if r.Key == "goodbye" {
 					answer(conn, 0, map[string]any{"error": wire.Error{Code: "unavailable", Message: "going down"}})
 					return
 				}
-				answer(conn, r.ID, f.apply(r.Request))
-				if !r.Told && f.id == f.leader && r.Op == "put" {
+				answer(conn, r.ID, f.apply(r.Request, r.Told))
+				if !r.Told && (r.Op == "put" || r.Op == "lead") {
 					f.tell(r.Request)
 				}
 			}
 		}()
 	}
+}
+
+// refusal says why a node that does not lead, or not yet, does not take a request of a client.
+func (f *fake) refusal(r wire.Request) *wire.Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case r.Op == os.Getenv("FAKE_LACKS"):
+		return &wire.Error{Code: "unknown_op", Message: r.Op}
+	case !slices.Contains([]string{"put", "append", "cas", "delete"}, r.Op) || f.id == f.leader && f.committed:
+		return nil
+	case f.leader == "" || f.id == f.leader:
+		return &wire.Error{Code: "unavailable", Message: "no leader yet"}
+	default:
+		return &wire.Error{Code: "not_leader", Message: f.id + " only follows", Leader: f.clients[f.leader]}
+	}
+}
+
+// lead makes this node the leader. The caller holds the lock, or nobody else knows of f.
+func (f *fake) lead() {
+	f.leader, f.committed = f.id, false
+	time.AfterFunc(commitTime, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.committed = true
+	})
+}
+
+// add adds to the log. The caller holds the lock.
+func (f *fake) add(what string) {
+	f.log = append(f.log, fmt.Sprintf("%d@%d %s", len(f.log)+1, f.term, what))
 }
 
 func answer(conn net.Conn, id uint64, fields map[string]any) {
@@ -150,8 +194,11 @@ func answer(conn net.Conn, id uint64, fields map[string]any) {
 	conn.Write(append(b, '\n'))
 }
 
-// tell sends a write to all others.
+// tell sends a write to all others, or that this node leads.
 func (f *fake) tell(r wire.Request) {
+	if r.Op == "lead" {
+		r.Key = f.id
+	}
 	line, _ := json.Marshal(struct {
 		wire.Request
 		Told bool `json:"told"`
@@ -182,11 +229,28 @@ func (f *fake) tell(r wire.Request) {
 	}
 }
 
-func (f *fake) apply(r wire.Request) map[string]any {
+func (f *fake) apply(r wire.Request, told bool) map[string]any {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.traced {
+		fmt.Fprintf(os.Stderr, "%s arrives\n  a thought of %s\n  another\n", r.Op, f.id)
+	}
 	old, found := f.data[r.Key]
 	switch r.Op {
+	case "lead":
+		f.term++
+		f.leader = r.Key
+		if !told {
+			f.lead()
+		}
+		f.add("no-op")
+		return map[string]any{"status": f.status()}
+	case "log":
+		last := f.log[max(0, len(f.log)-cmp.Or(r.Limit, 20)):]
+		return map[string]any{"log": last}
+	case "trace":
+		f.traced = *r.Value == "on"
+		return map[string]any{}
 	case "get":
 		if r.Key == "pid" {
 			return map[string]any{"found": true, "value": fmt.Sprint(os.Getpid())}
@@ -203,6 +267,7 @@ func (f *fake) apply(r wire.Request) map[string]any {
 			return map[string]any{"error": wire.Error{Code: "too_large", Message: "more\nthan \"enough\""}}
 		}
 		f.set(r.Key, *r.Value)
+		f.add("put " + r.Key + "=" + *r.Value)
 		return map[string]any{}
 	case "append":
 		f.set(r.Key, old+*r.Value)
@@ -219,16 +284,25 @@ func (f *fake) apply(r wire.Request) map[string]any {
 	case "list":
 		return f.list(r)
 	case "status":
-		role := "follower"
-		if f.id == f.leader {
-			role = "leader"
-		}
-		return map[string]any{"status": map[string]any{
-			"node": f.id, "role": role, "term": 1234, "leader": f.leader, "last_index": 1234567,
-			"commit_index": 1234567, "applied_index": 1234567, "keys": len(f.data), "clients": 100,
-		}}
+		return map[string]any{"status": f.status()}
 	}
 	return map[string]any{"error": wire.Error{Code: "unknown_op", Message: r.Op}}
+}
+
+// status is what a node says of itself. The caller holds the lock.
+func (f *fake) status() map[string]any {
+	const last = 1234567
+	role, commit := "follower", last
+	if f.id == f.leader {
+		role = "leader"
+	}
+	if !f.committed {
+		commit--
+	}
+	return map[string]any{
+		"node": f.id, "role": role, "term": f.term, "leader": f.leader, "peers": len(f.peers) - 1,
+		"last_index": last, "commit_index": commit, "applied_index": commit, "keys": len(f.data), "clients": 100,
+	}
 }
 
 func (f *fake) set(key, value string) {

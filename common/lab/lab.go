@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,8 +25,9 @@ import (
 
 // The stages from which a node takes more flags, and the lab more commands.
 const (
-	firstCluster = 2 // nodes that talk to each other
-	firstDurable = 3 // data on disk
+	firstCluster  = 2 // nodes that talk to each other
+	firstDurable  = 3 // data on disk, and a leader by order
+	firstElection = 5 // a leader that the nodes choose
 )
 
 // Options say what to run.
@@ -69,6 +71,7 @@ type Lab struct {
 	block     block
 	forwarder *netfault.Forwarder // owns the block's listener; nil if links are direct
 	tempDir   string
+	fresh     bool // no node had data when the lab started
 	members   []*member
 
 	client  client
@@ -93,8 +96,8 @@ type member struct {
 	paused bool
 }
 
-// Start starts a cluster and waits until every node listens; ctx bounds that wait, no more. The caller
-// must call Close.
+// Start starts a cluster and waits until every node listens, and from stage 3 on until one leads; ctx bounds
+// that wait, no more. The caller must call Close.
 func Start(ctx context.Context, opt Options) (*Lab, error) {
 	opt.Nodes = max(opt.Nodes, 1)
 	if err := opt.check(); err != nil {
@@ -144,6 +147,7 @@ func (l *Lab) start(ctx context.Context) (err error) {
 		}
 		l.members = append(l.members, &member{Node: n})
 	}
+	l.fresh = !slices.ContainsFunc(l.members, func(m *member) bool { return !isEmpty(m.Dir) })
 	if !l.opt.Direct {
 		l.forwarder = netfault.New(l.block, netfault.Options{})
 		for _, m := range l.members {
@@ -155,36 +159,19 @@ func (l *Lab) start(ctx context.Context) (err error) {
 		return err
 	}
 	l.meet(ctx)
-	return nil
+	return l.firstLeader(ctx)
 }
 
 // meet waits until the nodes that run are connected to each other, as far as they tell to how many others
 // they are. What is asked of a cluster before that may find no majority. It gives up after a while, and where
 // links are hurt, since there they may never be.
-func (l *Lab) meet(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, meetTime)
-	defer cancel()
-	again := time.NewTicker(waitPause)
-	defer again.Stop()
-	for !l.met(ctx) {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+func (l *Lab) meet(ctx context.Context) { until(ctx, meetTime, l.met) }
 
 func (l *Lab) met(ctx context.Context) bool {
 	if l.forwarder != nil && len(l.forwarder.Faults()) > 0 {
 		return true
 	}
-	var running []*member
-	for _, m := range l.members {
-		if m.state() == "running" {
-			running = append(running, m)
-		}
-	}
+	running := l.running()
 	return each(running, func(m *member) error {
 		peers, told := askStatus(ctx, m.Client)["peers"].(json.Number)
 		if n, _ := peers.Int64(); told && int(n) < len(running)-1 {
@@ -192,6 +179,21 @@ func (l *Lab) met(ctx context.Context) bool {
 		}
 		return nil
 	}) == nil
+}
+
+// until waits for something to hold, for the time most.
+func until(ctx context.Context, most time.Duration, holds func(context.Context) bool) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	again := time.NewTicker(waitPause)
+	defer again.Stop()
+	for !holds(ctx) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // dataDir makes the directory that holds the nodes' data, absolute so that their logs can name it.
@@ -209,6 +211,12 @@ func (l *Lab) dataDir() (string, error) {
 		return "", err
 	}
 	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// isEmpty reports whether there is nothing in a directory, or no directory.
+func isEmpty(dir string) bool {
+	found, err := os.ReadDir(dir)
+	return len(found) == 0 && (err == nil || errors.Is(err, os.ErrNotExist))
 }
 
 // Nodes lists the nodes in order of their number.
@@ -276,6 +284,17 @@ func (l *Lab) member(id string) (*member, error) {
 	return nil, fmt.Errorf("there is no node %q; there is %s", cut(id, maxWord), strings.Join(l.ids(), ", "))
 }
 
+// running are the nodes whose process runs.
+func (l *Lab) running() []*member {
+	var ms []*member
+	for _, m := range l.members {
+		if m.state() == "running" {
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
 func (l *Lab) ids() []string {
 	var ids []string
 	for _, m := range l.members {
@@ -319,7 +338,12 @@ func (l *Lab) startNode(ctx context.Context, m *member) error {
 		}
 	}
 	p, err := launch(l.opt.Bin, m.ID, l.flags(m.Node),
-		func(line string) { l.news.say(m.ID + " | " + line) },
+		func(lines []string) {
+			for i, line := range lines {
+				lines[i] = m.ID + " | " + line
+			}
+			l.news.say(lines...)
+		},
 		func(p *process) { l.bury(m, p) })
 	if err != nil {
 		return fmt.Errorf("%s does not start: %w", m.ID, err)

@@ -183,8 +183,8 @@ func TestStart_ends_with_its_context(t *testing.T) {
 func TestLab_keeps_data_over_a_kill_and_a_directory_over_labs(t *testing.T) {
 	dir := t.TempDir()
 	l := startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})
-	run(t, l, "put x 1 => ok", "kill n1 => ok", "get x => error unavailable", "restart n1 => ok", "get x => 1",
-		"restart n1 => ok", "get x => 1")
+	run(t, l, "put x 1 => ok", "kill n1 => ok", "timeout 100ms", "get x => error unavailable", "timeout 2s",
+		"restart n1 => ok", "get x => 1", "restart n1 => ok", "get x => 1")
 	require.NoError(t, l.Close())
 
 	l = startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})

@@ -45,15 +45,18 @@ func startNews(out io.Writer) *news {
 	return n
 }
 
-// say adds a line, without what could move a terminal's cursor. It does not block.
-func (n *news) say(line string) {
+// say adds lines, with none of anybody else between them, and without what could move a terminal's cursor. It
+// does not block.
+func (n *news) say(lines ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.lost > 0 && n.add(n.loss()) {
 		n.lost = 0
 	}
-	if n.lost > 0 || !n.add(clean(line)) {
-		n.lost++
+	for _, line := range lines {
+		if n.lost > 0 || !n.add(clean(line)) {
+			n.lost++
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,9 @@ const (
 
 	// meetTime bounds the wait for nodes to connect to each other.
 	meetTime = 3 * time.Second
+
+	// leaderTime bounds the wait for one of them to lead.
+	leaderTime = 5 * time.Second
 
 	// reapTime bounds the time from a kill until the process is gone.
 	reapTime = 5 * time.Second
@@ -55,9 +59,9 @@ type process struct {
 	cmd   *exec.Cmd
 	leash io.Closer
 
-	// say takes each line that the process writes: in order those of standard output, and those of standard
-	// error, but with no order between the two.
-	say func(line string)
+	// say takes the lines that the process writes, those together that it wrote together: in order those of
+	// standard output, and those of standard error, but with no order between the two.
+	say func(lines []string)
 
 	// ready is closed when the process has said that it listens.
 	ready chan struct{}
@@ -73,7 +77,7 @@ type process struct {
 
 // launch starts a node: bin node -id ID ... It does not wait until the node is ready. Once it is gone,
 // and before anyone who waits for that goes on, buried is called.
-func launch(bin, id string, args []string, say func(line string), buried func(*process)) (*process, error) {
+func launch(bin, id string, args []string, say func(lines []string), buried func(*process)) (*process, error) {
 	p := &process{
 		cmd:    exec.Command(bin, append([]string{"node", "-id", id}, args...)...),
 		say:    say,
@@ -84,8 +88,8 @@ func launch(bin, id string, args []string, say func(line string), buried func(*p
 	p.cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=halt_on_error=1 "+os.Getenv("GORACE"))
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.WaitDelay = pipeTime
-	out := &lineWriter{line: p.hear(id + " listening on ")}
-	errs := &lineWriter{line: p.complain}
+	out := &lineWriter{say: p.hear(id + " listening on ")}
+	errs := &lineWriter{say: p.complain}
 	p.cmd.Stdout, p.cmd.Stderr = out, errs
 	leash, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -107,27 +111,30 @@ func launch(bin, id string, args []string, say func(line string), buried func(*p
 
 // hear takes the lines of standard output. The first that begins with greeting says that the node is
 // ready, and is not passed on.
-func (p *process) hear(greeting string) func(string) {
+func (p *process) hear(greeting string) func([]string) {
 	greeted := false
-	return func(line string) {
-		if !greeted && strings.HasPrefix(line, greeting) {
+	return func(lines []string) {
+		greets := func(line string) bool { return strings.HasPrefix(line, greeting) }
+		if i := slices.IndexFunc(lines, greets); i >= 0 && !greeted {
 			greeted = true
 			close(p.ready)
-			return
+			lines = slices.Delete(lines, i, i+1)
 		}
-		p.say(line)
+		p.say(lines)
 	}
 }
 
 // complain takes the lines of standard error. It keeps the last one, or the one with which a Go program
 // begins to die.
-func (p *process) complain(line string) {
+func (p *process) complain(lines []string) {
 	p.mu.Lock()
-	if line != "" && !isFatal(p.lastWords) {
-		p.lastWords = line
+	for _, line := range lines {
+		if line != "" && !isFatal(p.lastWords) {
+			p.lastWords = line
+		}
 	}
 	p.mu.Unlock()
-	p.say(line)
+	p.say(lines)
 }
 
 func isFatal(line string) bool {
@@ -190,22 +197,24 @@ func (p *process) cpu() time.Duration {
 
 // A lineWriter cuts what is written to it into lines. A line longer than maxLogLine comes in pieces.
 type lineWriter struct {
-	line func(string)
+	say  func(lines []string)
 	rest []byte
 }
 
 func (w *lineWriter) Write(b []byte) (int, error) {
 	w.rest = append(w.rest, b...)
+	var lines []string
 	for {
 		i := bytes.IndexByte(w.rest, '\n')
 		switch {
 		case i >= 0:
-			w.line(strings.TrimSuffix(string(w.rest[:i]), "\r"))
+			lines = append(lines, strings.TrimSuffix(string(w.rest[:i]), "\r"))
 			w.rest = w.rest[i+1:]
 		case len(w.rest) >= maxLogLine:
-			w.line(string(w.rest[:maxLogLine]))
+			lines = append(lines, string(w.rest[:maxLogLine]))
 			w.rest = w.rest[maxLogLine:]
 		default:
+			w.say(lines)
 			return len(b), nil
 		}
 	}
@@ -214,7 +223,7 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 // flush hands on a last line without its newline.
 func (w *lineWriter) flush() {
 	if len(w.rest) > 0 {
-		w.line(string(w.rest))
+		w.say([]string{string(w.rest)})
 		w.rest = nil
 	}
 }

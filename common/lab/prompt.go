@@ -183,6 +183,9 @@ func (l *Lab) banner() string {
 	for _, m := range l.members {
 		fmt.Fprintf(&b, "  %s  %s\n", m.ID, m.Client)
 	}
+	if l.byOrder() && !l.fresh {
+		fmt.Fprint(&b, "\nNobody leads, since the data is of an earlier run: lead n1 orders n1 to.\n")
+	}
 	host, port, _ := strings.Cut(l.members[0].Client, ":")
 	fmt.Fprintf(&b, "\nTry put x 1 and get x, and help for more; Ctrl-D ends. From another terminal:\n\n"+
 		`  printf '{"id":1,"op":"put","key":"x","value":"1"}\n' | nc -w 1 %s %s`+"\n", host, port)

@@ -13,11 +13,16 @@ import (
 	"raftworkbook/common/wire"
 )
 
-// statusTime bounds the wait for a node's status.
-const statusTime = 500 * time.Millisecond
+const (
+	// statusTime bounds the wait for a node's status.
+	statusTime = 500 * time.Millisecond
 
-// statusColumns are what nodes tell of themselves, with their headings. One that no node tells is left
-// out.
+	// tableWidth is how many characters a line of the table has at most.
+	tableWidth = 80
+)
+
+// statusColumns are what nodes tell of themselves, with their headings, what matters least last. One that no
+// node tells is left out.
 var statusColumns = []statusColumn{
 	{"role", "role"},
 	{"term", "term"},
@@ -60,12 +65,24 @@ type statusRow struct {
 	says        map[string]any
 }
 
-// table writes rows with aligned columns; - stands for what a node does not say.
+// table writes rows with aligned columns; - stands for what a node does not say. So that it fits tableWidth,
+// the last columns are left out where it would not.
 func table(rows []statusRow) string {
 	columns := slices.Clone(statusColumns)
 	columns = slices.DeleteFunc(columns, func(c statusColumn) bool {
 		return !slices.ContainsFunc(rows, func(r statusRow) bool { return r.says[c.field] != nil })
 	})
+	for {
+		text := align(rows, columns)
+		tooWide := func(line string) bool { return len([]rune(line)) > tableWidth }
+		if len(columns) == 0 || !slices.ContainsFunc(strings.Split(text, "\n"), tooWide) {
+			return text
+		}
+		columns = columns[:len(columns)-1]
+	}
+}
+
+func align(rows []statusRow, columns []statusColumn) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "node\tprocess")
@@ -88,12 +105,7 @@ func table(rows []statusRow) string {
 
 // askStatus is what a node says of itself; nil if it does not answer.
 func askStatus(ctx context.Context, addr string) map[string]any {
-	c, err := wire.Dial(ctx, addr)
-	if err != nil {
-		return nil
-	}
-	defer c.Close()
-	resp, err := c.Do(ctx, wire.Request{Op: "status"})
+	resp, err := askDirectly(ctx, addr, wire.Request{Op: "status"})
 	if err != nil {
 		return nil
 	}
@@ -104,4 +116,14 @@ func askStatus(ctx context.Context, addr string) map[string]any {
 		return nil
 	}
 	return status
+}
+
+// askDirectly asks past all faults, over a connection of its own.
+func askDirectly(ctx context.Context, addr string, r wire.Request) (wire.Response, error) {
+	c, err := wire.Dial(ctx, addr)
+	if err != nil {
+		return wire.Response{}, err
+	}
+	defer c.Close()
+	return c.Do(ctx, r)
 }

@@ -57,6 +57,7 @@ type Response struct {
 	Prefixes []string        `json:"prefixes,omitempty"`
 	More     bool            `json:"more,omitempty"`
 	Status   json.RawMessage `json:"status,omitempty"`
+	Log      []string        `json:"log,omitempty"`
 
 	// Raw is the line as it came, without its newline.
 	Raw []byte `json:"-"`
