@@ -33,7 +33,7 @@ func TestCommands_ask_the_server(t *testing.T) {
 		{"list -after -k -limit 1 /", "/app/color\n... and more: -after /app/color goes on"},
 		{"delete /app/color", "ok"},
 		{"delete /app/color", "absent"},
-		{"status", "{\n  \"node\": \"n1\",\n  \"role\": \"leader\",\n  \"leader\": \"n1\",\n  \"peers\": 4,\n  \"keys\": 3,\n  \"clients\": 1\n}"},
+		{"status", "{\n  \"node\": \"n1\",\n  \"role\": \"leader\",\n  \"term\": 1,\n  \"leader\": \"n1\",\n  \"last_index\": 12,\n  \"commit_index\": 12,\n  \"applied_index\": 12,\n  \"peers\": 4,\n  \"keys\": 3,\n  \"clients\": 1\n}"},
 	} {
 		args := strings.Fields(c.command)
 		stdout, stderr, status := output(t, "", slices.Insert(args, 1, "-servers="+addr)...)

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"raftworkbook/common/files/crash"
 	"raftworkbook/common/memnet"
 	"raftworkbook/stage3-log-replication/api"
 	"raftworkbook/stage3-log-replication/server"
@@ -730,7 +731,9 @@ func TestClose_at_any_moment(t *testing.T) {
 
 // serve starts a server of l, and returns what ends it.
 func serve(t *testing.T, l net.Listener) (stop func()) {
-	n := server.NewNode(server.Config{ID: "n1", Leader: "n1", Members: []server.Member{{ID: "n1"}}, Log: t.Logf})
+	n, err := server.NewNode(server.Config{ID: "n1", Members: []server.Member{{ID: "n1"}}, Data: "data", Files: crash.New(1), Log: t.Logf})
+	require.NoError(t, err)
+	n.Lead()
 	s := server.New(n)
 	served := make(chan error)
 	go func() { served <- s.Serve(l) }()

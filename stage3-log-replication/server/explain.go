@@ -75,7 +75,9 @@ func (n *Node) Trace(on bool) {
 
 // arrives notes what the node takes in.
 func (n *Node) arrives(what, from, text string) {
-	n.event.Arrived = append(n.event.Arrived, trace.Arrival{What: what, From: from, Text: text})
+	if n.tracing {
+		n.event.Arrived = append(n.event.Arrived, trace.Arrival{What: what, From: from, Text: text})
+	}
 }
 
 // does notes what the node does.

@@ -29,8 +29,8 @@ const (
 	maxBatch = 256 << 10
 	// maxInflight is how many messages with entries may be on their way to one follower.
 	maxInflight = 16
-	// maxInbox is how many messages from peers may wait to be taken in.
-	maxInbox = 16
+	// maxInbox is how many messages from peers may wait to be taken in. All of them fit one flush.
+	maxInbox = 6
 	// maxWaiting is how many writes may wait for their majority at once, and maxUncommitted how many bytes of
 	// commands, those included whose clients have been told that their time is up.
 	maxWaiting     = 1024
@@ -220,7 +220,7 @@ func (n *Node) run() {
 		n.takeIn()
 		n.failed = n.flush()
 	}
-	n.Log("%s ends: %v", n.ID, n.failed)
+	n.Log("the node ends: %v", n.failed)
 	n.end()
 	n.leave()
 }

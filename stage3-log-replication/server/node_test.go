@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"raftworkbook/common/files/crash"
 	"raftworkbook/common/memnet"
 	"raftworkbook/stage3-log-replication/api"
 )
@@ -25,7 +26,7 @@ type fleet struct {
 	t       *testing.T
 	members []Member
 	nodes   map[string]*Node
-	disks   map[string]stubFS
+	disks   map[string]*crash.Disk
 	// cut holds links ("n1>n2") that cannot be made.
 	cut map[string]bool
 }
@@ -34,11 +35,11 @@ type fleet struct {
 func sail(t *testing.T, size int, missing []string, test func(t *testing.T, f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]stubFS{}, cut: map[string]bool{}}
+		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, cut: map[string]bool{}}
 		for i := range size {
 			id := fmt.Sprintf("n%d", i+1)
 			f.members = append(f.members, Member{ID: id, Peer: "peer " + id, Client: "client " + id})
-			f.disks[id] = stubFS{}
+			f.disks[id] = crash.New(1)
 		}
 		for _, id := range missing {
 			f.cut[id] = true

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"raftworkbook/common/files/crash"
 	"raftworkbook/common/memnet"
 	"raftworkbook/stage3-log-replication/api"
 )
@@ -54,7 +55,7 @@ func bubble(t *testing.T, test func(t *testing.T, h *host)) {
 
 // alone returns a node that is its own majority.
 func alone(t *testing.T) *Node {
-	n, err := NewNode(Config{ID: "n1", Members: []Member{{ID: "n1"}}, Data: "data", Files: stubFS{}, Log: t.Logf})
+	n, err := NewNode(Config{ID: "n1", Members: []Member{{ID: "n1"}}, Data: "data", Files: crash.New(1), Log: t.Logf})
 	require.NoError(t, err)
 	n.Lead()
 	return n
