@@ -11,7 +11,7 @@ import (
 // idleConns is how many connections the idle measurement opens.
 const idleConns = 256
 
-// flushes is how often the disk is asked to flush, to learn how long that takes.
+// flushes is how often a round asks the disk to flush, to learn how long that takes.
 const flushes = 100
 
 // A bench is one run of the comparison.
@@ -20,6 +20,8 @@ type bench struct {
 	// dir is for files of the run, and gone after it.
 	dir      string
 	progress *progress
+	// flushes has what flushTime says in each round.
+	flushes []float64
 }
 
 // A cell is what is measured of each contender in each round.
@@ -50,10 +52,6 @@ func (b *bench) run(ctx context.Context) (report, error) {
 	contenders := []contender{echoLimit(), stage}
 	if b.durable {
 		contenders = append(contenders, durableLimit(filepath.Join(b.dir, "lines")))
-		b.progress.show("disk")
-		if r.Flush, err = flushTime(filepath.Join(b.dir, "flush"), b.size); err != nil {
-			return r, err
-		}
 	}
 	if r.Idle, err = b.idle(ctx, contenders[:2]); err != nil {
 		return r, err
@@ -63,6 +61,9 @@ func (b *bench) run(ctx context.Context) (report, error) {
 		return r, err
 	}
 	r.Rows = summarize(samples)
+	if b.durable {
+		r.Dir, r.Flush = filepath.Dir(b.dir), micros(median(b.flushes))
+	}
 	return r, nil
 }
 
@@ -72,6 +73,14 @@ func (b *bench) run(ctx context.Context) (report, error) {
 func (b *bench) measureAll(ctx context.Context, contenders []contender) ([]sample, error) {
 	var samples []sample
 	for round := 1; round <= b.rounds; round++ {
+		if b.durable {
+			b.progress.show("round %d of %d: disk", round, b.rounds)
+			flush, err := flushTime(filepath.Join(b.dir, "flush"), b.size)
+			if err != nil {
+				return nil, err
+			}
+			b.flushes = append(b.flushes, float64(flush))
+		}
 		for _, cell := range b.cells() {
 			for _, c := range contenders {
 				b.progress.show("round %d of %d: %s, %s, %s",

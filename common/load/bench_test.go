@@ -27,10 +27,12 @@ func TestBench_takes_turns(t *testing.T) {
 		}}
 	}
 	b := quick(1, 2)
+	b.durable, b.dir = true, t.TempDir()
 	samples, err := b.measureAll(context.Background(), []contender{here("echo"), here("other")})
 	require.NoError(t, err)
 	require.Equal(t, strings.Fields(strings.Repeat("echo echo other other ", 6)), turns) // with load, and without
 	require.Len(t, samples, 12)
+	require.Len(t, b.flushes, 3, "the disk takes part in each round")
 	for i, s := range samples {
 		require.Equal(t, i/4+1, s.round)
 		require.Equal(t, cell{"put", i/2%2 + 1}, s.cell)

@@ -9,6 +9,9 @@
 //   - durable, which appends every line to a file first, and flushes once for all that arrived
 //     meanwhile: no server that keeps its promises does less on this disk.
 //
+// The stage is a whole cluster: each node a process, links and clients on loopback, real flushes to files in
+// $TMPDIR or /var/tmp. Clients talk to the leader.
+//
 // A machine that is shared changes its speed from one second to the next. So the three take turns,
 // what counts is their ratio within a round, and the report gives the median of the rounds. The
 // processor time of all processes together, the servers and the generator, is steadier than the
@@ -18,6 +21,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -157,10 +161,14 @@ func (o options) check() error {
 	return nil
 }
 
+// filesDir is where the files of a run are. /tmp may be memory, where a flush does nothing; what is in /var/tmp
+// outlives a restart of the machine, and so is on a disk.
+func filesDir() string { return cmp.Or(os.Getenv("TMPDIR"), "/var/tmp") }
+
 // compare measures the stage beside the limits and prints the report. Answers that were errors are in
 // the report, and make it fail.
 func compare(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	dir, err := os.MkdirTemp("", "load-")
+	dir, err := os.MkdirTemp(filesDir(), "load-")
 	if err != nil {
 		return err
 	}

@@ -26,8 +26,9 @@ type report struct {
 	Rows    []row   `json:"rows"`
 	// Idle is what open connections cost.
 	Idle []idleRow `json:"idle"`
-	// Flush is the median time of an append and a flush; 0 if the disk was not asked.
+	// Flush is the median time of an append and a flush to a file in Dir; 0 if the disk was not asked.
 	Flush micros `json:"flush_us,omitempty"`
+	Dir   string `json:"dir,omitempty"`
 }
 
 // An idleRow is by how much a contender grows with idle connections.
@@ -78,6 +79,9 @@ func (r report) print(w io.Writer) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "stage %d, %s, on %s with %s and %s\n",
 		r.Stage, plural(r.Nodes, "node"), r.System, plural(r.Cores, "core"), r.Go)
+	if r.Flush > 0 {
+		fmt.Fprintf(&out, "processes on loopback, files in %s, which takes %s to append a value and flush it\n", r.Dir, r.Flush)
+	}
 	fmt.Fprintf(&out, "values of %s, %s, %s of %s for each number of connections\n",
 		plural(r.Size, "byte"), plural(r.Keys, "key"), plural(r.Rounds, "round"),
 		time.Duration(r.Seconds*float64(time.Second)))
@@ -106,8 +110,10 @@ func (r report) print(w io.Writer) error {
 	for _, i := range r.Idle {
 		fmt.Fprintf(&out, "%d idle connections cost %s %.1f MB\n", i.Conns, i.Server, float64(i.Bytes)/1e6)
 	}
-	if r.Flush > 0 {
-		fmt.Fprintf(&out, "this disk takes %s to append a value and flush it\n", r.Flush)
+	for _, row := range r.Rows {
+		if r.Flush > 0 && row.Op == "put" && row.Conns == 1 && row.Server != "echo" {
+			fmt.Fprintf(&out, "put, 1 connection, %s: p50 = %.1f flushes\n", row.Server, row.P50/r.Flush)
+		}
 	}
 	fmt.Fprint(&out, "\n"+legend)
 	for line := range strings.Lines(out.String()) {

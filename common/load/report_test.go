@@ -13,7 +13,7 @@ import (
 
 // results is a report with everything in it.
 var results = report{
-	Stage: 3, Nodes: 5, System: "plan9/mips", Cores: 1, Go: "go1.99", Size: 100, Keys: 10_000, Rounds: 3, Seconds: 0.5,
+	Stage: 3, Nodes: 3, System: "plan9/mips", Cores: 1, Go: "go1.99", Size: 100, Keys: 10_000, Rounds: 3, Seconds: 0.5,
 	Rows: []row{
 		{Op: "put", Conns: 1, Server: "echo", Throughput: 40_000, P50: 20, P95: 40, P99: 80, CPU: 25, ThroughputVsEcho: 1, CPUVsEcho: 1},
 		{
@@ -24,13 +24,14 @@ var results = report{
 		{Op: "get", Conns: 1, Server: "echo", Throughput: 41_000, P50: 19, P95: 39, P99: 79, CPU: 24, ThroughputVsEcho: 1, CPUVsEcho: 1},
 	},
 	Idle:  []idleRow{{"echo", 256, 2_100_000}, {"stage 3", 256, 15_960_000}},
-	Flush: 197,
+	Flush: 400, Dir: "/disk",
 }
 
 func TestReport_prints_aligned_tables(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, results.print(&out))
-	want := `stage 3, 5 nodes, on plan9/mips with 1 core and go1.99
+	want := `stage 3, 3 nodes, on plan9/mips with 1 core and go1.99
+processes on loopback, files in /disk, which takes 400µs to append a value and flush it
 values of 100 bytes, 10,000 keys, 3 rounds of 500ms for each number of connections
 
    op  conns   server   ops/s     p50     p95     p99  cpu/op  errors  ops/s ratio  cpu/op ratio
@@ -45,7 +46,7 @@ values of 100 bytes, 10,000 keys, 3 rounds of 500ms for each number of connectio
 errors: put, 1 connection, stage 3: 2 × timeout, 1 × not_leader
 256 idle connections cost echo 2.1 MB
 256 idle connections cost stage 3 16.0 MB
-this disk takes 197µs to append a value and flush it
+put, 1 connection, stage 3: p50 = 2.5 flushes
 
 ` + legend
 	require.Empty(t, cmp.Diff(want, out.String()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -12,11 +13,8 @@ import (
 	"raftworkbook/common/wire"
 )
 
-// firstCluster is the first stage of several nodes, and clusterSize how many those have.
-const (
-	firstCluster = 2
-	clusterSize  = 5
-)
+// firstCluster is the first stage of several nodes.
+const firstCluster = 2
 
 // A leader is looked for again every leaderPause until startTimeout; a node has askTimeout to answer.
 const (
@@ -39,30 +37,41 @@ func buildStage(ctx context.Context, n int, dir string) (contender, error) {
 	return contender{name: fmt.Sprintf("stage %d", n), start: start}, nil
 }
 
-// nodes is how many nodes a stage has.
+// nodes is how many nodes of a stage are measured: as many as its chapter is about, and from the first stage that
+// flushes on 3, the smallest cluster that outlives a node.
 func nodes(stage int) int {
-	if stage < firstCluster {
+	switch {
+	case stage < firstCluster:
 		return 1
+	case stage < firstDurableStage:
+		return 5
+	default:
+		return 3
 	}
-	return clusterSize
 }
 
+// startStage starts a cluster that keeps its data, if the stage keeps any, beside the binary until it is stopped.
 func startStage(ctx context.Context, stage int, bin string) (*server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	l, err := lab.Start(ctx, lab.Options{Stage: stage, Bin: bin, Nodes: nodes(stage), Direct: true})
+	data := ""
+	if stage >= firstDurableStage {
+		data = filepath.Join(filepath.Dir(bin), "data")
+	}
+	l, err := lab.Start(ctx, lab.Options{Stage: stage, Bin: bin, Nodes: nodes(stage), Dir: data, Direct: true})
 	if err != nil {
 		return nil, err
 	}
+	stop := func() error { return errors.Join(l.Close(), os.RemoveAll(data)) }
 	var addrs []string
 	for _, n := range l.Nodes() {
 		addrs = append(addrs, n.Client)
 	}
 	leader, err := findLeader(ctx, addrs)
 	if err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, stop())
 	}
-	return &server{addr: leader, stop: l.Close}, nil
+	return &server{addr: leader, stop: stop}, nil
 }
 
 // findLeader returns the address of the node that takes a put. It asks one after the other, and first

@@ -26,3 +26,16 @@ func TestFindLeader_asks_whom_a_node_names(t *testing.T) {
 	_, err := findLeader(ctx, []string{nobody})
 	require.ErrorContains(t, err, "no node takes a put")
 }
+
+func TestNodes_are_those_of_the_chapter_and_three_where_they_flush(t *testing.T) {
+	for stage, want := range []int{1, 1, 5, 3, 3, 3, 3, 3} {
+		require.Equal(t, want, nodes(stage), stage)
+	}
+}
+
+func TestFiles_of_a_run_are_not_where_memory_may_be(t *testing.T) {
+	t.Setenv("TMPDIR", "")
+	require.Equal(t, "/var/tmp", filesDir())
+	t.Setenv("TMPDIR", "/disk")
+	require.Equal(t, "/disk", filesDir())
+}
