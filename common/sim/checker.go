@@ -1,0 +1,308 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"raftworkbook/common/trace"
+)
+
+// leader is the role of a leader.
+const leader = "leader"
+
+// A checker holds what must be true against what the nodes do. It knows a log as a chain of hashes, each of an entry and
+// all before it: two logs are the same up to an index if they have the same link there.
+type checker struct {
+	nodes    []*node
+	careless bool
+	found    []violation
+	// over: something is violated that must not be.
+	over bool
+
+	// seen are the links that any log ever had, by index, one a term.
+	seen [][]link
+	// committed are the links of what is committed, by index.
+	committed []commit
+	// reigns are who led each term.
+	reigns map[uint64]reign
+}
+
+// A link stands for a log up to an entry.
+type link struct{ term, hash uint64 }
+
+// A commit is a committed entry, and the term in which it was committed.
+type commit struct {
+	link
+	in uint64
+}
+
+// A reign is of a node, in one of its lives.
+type reign struct {
+	node *node
+	life int
+}
+
+// A ledger is what the checker knows of one node.
+type ledger struct {
+	// state is the one after the last call.
+	state trace.State
+	// term and chain are what is on its disk.
+	term  uint64
+	chain []link
+	// held is up to where chain has all that is committed.
+	held int
+	// reign is the term that it leads, 0 for none.
+	reign uint64
+	// commitSeen and applied are up to where it has committed and applied in this life.
+	commitSeen, applied uint64
+}
+
+func newChecker(nodes []*node, careless bool) checker {
+	return checker{nodes: nodes, careless: careless, reigns: map[uint64]reign{}}
+}
+
+// violated notes a violation, the first of each property. If it is of one that nobody can keep, the run goes on.
+func (c *checker) violated(p Property, format string, args ...any) {
+	c.over = c.over || !c.careless || !slices.Contains(needCare, p)
+	if !slices.ContainsFunc(c.found, func(v violation) bool { return v.property == p }) {
+		c.found = append(c.found, violation{p, fmt.Sprintf(format, args...)})
+	}
+}
+
+// started is when a node begins a life, with what is on its disk.
+func (c *checker) started(n *node) {
+	n.state, n.reign, n.commitSeen, n.applied = n.core.State(), 0, 0, 0
+	if n.state.Term != n.term {
+		c.violated(Memory, "%s starts in term %d, and has saved %d", n.id, n.state.Term, n.term)
+	}
+	if n.state.Role == leader {
+		c.violated(ElectionSafety, "%s leads term %d as it starts", n.id, n.state.Term)
+	}
+	c.remembers(n)
+}
+
+// crashes is just before a node crashes.
+func (c *checker) crashes(n *node) {
+	if !n.busy || n.written {
+		c.remembers(n)
+	}
+}
+
+// remembers compares a log as a node has it in mind with what is on its disk. That takes time, and is not done often.
+func (c *checker) remembers(n *node) {
+	hash := uint64(0)
+	for i, e := range n.core.Log() {
+		hash = chained(hash, e)
+		if i >= len(n.chain) || n.chain[i] != (link{e.Term, hash}) || e.Index != uint64(i+1) {
+			c.violated(Memory, "%s has %v in its log, which is not what it has saved there", n.id, place(e))
+			return
+		}
+	}
+	c.remembersLast(n)
+}
+
+// remembersLast compares only where the log ends.
+func (c *checker) remembersLast(n *node) {
+	var last trace.Place
+	if len(n.chain) > 0 {
+		last = trace.Place{Index: uint64(len(n.chain)), Term: n.chain[len(n.chain)-1].term}
+	}
+	if is := (trace.Place{Index: n.state.LastIndex, Term: n.state.LastTerm}); is != last {
+		c.violated(Memory, "%s has a log that ends at %v, and has saved one that ends at %v", n.id, is, last)
+	}
+}
+
+// stepped is after each call of a node's core.
+func (c *checker) stepped(n *node) {
+	was, is := &n.state, n.core.State()
+	if is.Term < was.Term || is.CommitIndex < was.CommitIndex || is.AppliedIndex < was.AppliedIndex {
+		c.violated(Monotony, "%s was in term %d, had committed %d and applied %d, and now it is %d, %d and %d",
+			n.id, was.Term, was.CommitIndex, was.AppliedIndex, is.Term, is.CommitIndex, is.AppliedIndex)
+	}
+	n.state = is
+}
+
+// saves is when something is on a node's disk.
+func (c *checker) saves(n *node, s *Save) {
+	if s.Term != 0 && s.Term < n.term {
+		c.violated(Monotony, "%s saves term %d after %d", n.id, s.Term, n.term)
+	}
+	n.term = max(n.term, s.Term)
+	if len(s.Entries) == 0 {
+		return
+	}
+	first := s.Entries[0].Index
+	if first == 0 || first > uint64(len(n.chain))+1 {
+		c.violated(Memory, "%s saves %v, and has nothing before it", n.id, place(s.Entries[0]))
+		return
+	}
+	if n.reign != 0 && n.state.Role == leader && n.state.Term == n.reign && first <= uint64(len(n.chain)) {
+		c.violated(LeaderAppendOnly, "%s leads term %d, and saves %v in place of what it had there", n.id, n.reign, place(s.Entries[0]))
+	}
+	n.chain = n.chain[:first-1]
+	for _, e := range s.Entries {
+		c.adds(n, e)
+	}
+	c.holds(n)
+}
+
+// adds puts one entry on a node's chain.
+func (c *checker) adds(n *node, e Entry) {
+	last := link{}
+	if len(n.chain) > 0 {
+		last = n.chain[len(n.chain)-1]
+	}
+	if e.Index != uint64(len(n.chain))+1 || e.Term < last.term || e.Term > n.term {
+		c.violated(LogMatching, "%s saves %v in term %d, after %d@%d", n.id, place(e), n.term, len(n.chain), last.term)
+		return
+	}
+	l := link{e.Term, chained(last.hash, e)}
+	n.chain = append(n.chain, l)
+	if len(c.seen) < len(n.chain) {
+		c.seen = append(c.seen, nil)
+	}
+	same := &c.seen[e.Index-1]
+	for _, other := range *same {
+		if other.term == l.term {
+			if other.hash != l.hash {
+				c.violated(LogMatching, "%s has %v as another node has, and not the same log up to there", n.id, place(e))
+			}
+			return
+		}
+	}
+	*same = append(*same, l)
+}
+
+// holds brings up to date how much of what is committed is on a node's disk.
+func (c *checker) holds(n *node) {
+	if n.held > len(n.chain) || n.held > 0 && n.chain[n.held-1] != c.committed[n.held-1].link {
+		c.violated(Durability, "%s drops %d@%d, which is committed", n.id, n.held, c.committed[n.held-1].term)
+		n.held = 0
+	}
+	for n.held < len(n.chain) && n.held < len(c.committed) && n.chain[n.held] == c.committed[n.held].link {
+		n.held++
+	}
+}
+
+// carriedOut is when a node has saved what a Ready says: its memory and its disk are the same now, and who leads does so
+// for all to hear.
+func (c *checker) carriedOut(n *node) {
+	c.remembersLast(n)
+	if n.state.Role == leader {
+		c.leads(n, n.state.Term)
+	} else {
+		n.reign = 0
+	}
+	c.commits(n)
+}
+
+// leads is about a node that leads a term.
+func (c *checker) leads(n *node, term uint64) {
+	if n.reign == term {
+		return
+	}
+	n.reign = term
+	if before, ok := c.reigns[term]; ok {
+		c.violated(ElectionSafety, "%s leads term %d, as %s has done", n.id, term, before.node.id)
+		return
+	}
+	c.reigns[term] = reign{n, n.life}
+	before := len(c.committed)
+	for before > 0 && c.committed[before-1].in >= term {
+		before--
+	}
+	if n.held < before {
+		missing := c.committed[n.held]
+		c.violated(LeaderCompleteness, "%s leads term %d without %d@%d, which was committed in term %d",
+			n.id, term, n.held+1, missing.term, missing.in)
+	}
+}
+
+// commits is about what a node knows to be committed.
+func (c *checker) commits(n *node) {
+	index := n.state.CommitIndex
+	if index > uint64(len(n.chain)) {
+		c.violated(StateMachineSafety, "%s has committed up to %d, and has only %d entries", n.id, index, len(n.chain))
+		return
+	}
+	if n.commitSeen == index {
+		return
+	}
+	n.commitSeen = index
+	if same := min(index, uint64(len(c.committed))); same > 0 && n.chain[same-1] != c.committed[same-1].link {
+		c.violated(StateMachineSafety, "%s has committed up to %d, and not the same entries as were committed before", n.id, same)
+		return
+	}
+	for i := uint64(len(c.committed)); i < index; i++ {
+		c.committed = append(c.committed, commit{n.chain[i], n.state.Term})
+		c.commit(n, int(i)+1)
+	}
+}
+
+// commit is about an entry that was not committed before.
+func (c *checker) commit(by *node, index int) {
+	have := 0
+	for _, n := range c.nodes {
+		if c.holds(n); n.held >= index {
+			have++
+		}
+		if n.core != nil && n.reign > by.state.Term && n.held < index {
+			c.violated(LeaderCompleteness, "%s leads term %d without %d@%d, which %s commits in term %d",
+				n.id, n.reign, index, c.committed[index-1].term, by.id, by.state.Term)
+		}
+	}
+	if have <= len(c.nodes)/2 {
+		c.violated(Durability, "%s commits %d@%d, which %d of %d nodes have on their disks",
+			by.id, index, c.committed[index-1].term, have, len(c.nodes))
+	}
+}
+
+// leaves is when messages leave a node.
+func (c *checker) leaves(n *node, messages []Message) {
+	for i := range messages {
+		m := &messages[i]
+		if m.Term > n.term {
+			c.violated(SavedFirst, "%s sends %v to %s, and has saved term %d only", n.id, m.Body, m.To, n.term)
+		}
+		if m.Term < n.term || m.Appended == 0 {
+			continue // what it promises to the leader of a term that is over, it has done and undone
+		}
+		if m.Appended > uint64(len(n.chain)) {
+			c.violated(SavedFirst, "%s sends %v to %s, and has saved %d entries only", n.id, m.Body, m.To, len(n.chain))
+			continue
+		}
+		to := c.reigns[m.Term].node
+		if to != nil && to.core != nil && to.reign == m.Term && m.Appended <= uint64(len(to.chain)) &&
+			to.chain[m.Appended-1] != n.chain[m.Appended-1] {
+			c.violated(SavedFirst, "%s sends %v to %s, and does not have the same log up to there", n.id, m.Body, m.To)
+		}
+	}
+}
+
+// applies is when a node applies an entry.
+func (c *checker) applies(n *node, e Entry) {
+	if n.applied++; e.Index != n.applied || e.Index > n.state.CommitIndex {
+		c.violated(ApplyOrder, "%s applies %v, after %d, having committed %d", n.id, place(e), n.applied-1, n.state.CommitIndex)
+		return
+	}
+	before := link{}
+	if e.Index > 1 {
+		before = n.chain[e.Index-2]
+	}
+	if n.chain[e.Index-1] != (link{e.Term, chained(before.hash, e)}) {
+		c.violated(StateMachineSafety, "%s applies %v, which is not what its log has there", n.id, place(e))
+	}
+}
+
+// chained is the hash of a log that ends with e, and has the hash prev before it (FNV-1a).
+func chained(prev uint64, e Entry) uint64 {
+	const prime = 1099511628211
+	hash := (prev ^ e.Term) * prime
+	hash = (hash ^ uint64(len(e.Command))) * prime
+	for _, b := range e.Command {
+		hash = (hash ^ uint64(b)) * prime
+	}
+	return hash
+}
+
+func place(e Entry) trace.Place { return trace.Place{Index: e.Index, Term: e.Term} }

@@ -1,0 +1,102 @@
+package sim
+
+import "strconv"
+
+// clients are all clients of the cluster. Each of their commands is another number.
+type clients struct {
+	commands []command
+	// late is the number of the first one that was proposed after the faults ended; done: such a one is acknowledged.
+	late int
+	done bool
+}
+
+// A command is what is known of one. Times are counted in events.
+type command struct {
+	fate     fate
+	proposed int
+	answered int
+}
+
+// A fate is what a client knows of its command.
+type fate int
+
+const (
+	unknown      fate = iota
+	refused           // it was not taken
+	overwritten       // it was taken, and another is committed in its place
+	acknowledged      // it is committed
+)
+
+// A wait is for the answer to a command.
+type wait struct {
+	command int
+	term    uint64
+}
+
+// call is when a client proposes something: to the leader, if it knows who leads.
+func (s *simulation) call() {
+	if s.healed {
+		return
+	}
+	s.plan(calls, nil, about(s.rand, s.mix.callEvery))
+	n := s.nodes[s.rand.IntN(len(s.nodes))]
+	if s.operator.ordered >= 0 && s.rand.IntN(8) > 0 {
+		n = s.nodes[s.operator.ordered]
+	}
+	s.hand(n, 1+s.rand.IntN(s.mix.batch))
+}
+
+// callLeader proposes one command to the leader, after the faults.
+func (s *simulation) callLeader() {
+	if s.operator.ordered >= 0 {
+		s.hand(s.nodes[s.operator.ordered], 1)
+	}
+}
+
+// hand gives commands to a node.
+func (s *simulation) hand(n *node, count int) {
+	var numbers []int
+	for range count {
+		numbers = append(numbers, len(s.clients.commands))
+		s.clients.commands = append(s.clients.commands, command{proposed: s.events})
+	}
+	if !s.arrive(n, arrival{call: numbers}) {
+		s.refuse(numbers)
+	}
+}
+
+func (s *simulation) refuse(numbers []int) {
+	for _, number := range numbers {
+		s.clients.commands[number].fate = refused
+	}
+}
+
+// propose hands commands to a node's core.
+func (s *simulation) propose(n *node, numbers []int) {
+	for _, number := range numbers {
+		index, term, err := n.propose(strconv.AppendInt(nil, int64(number), 10))
+		if err != nil {
+			s.clients.commands[number].fate = refused
+			continue
+		}
+		n.waiting[index] = wait{number, term}
+	}
+}
+
+// answer answers the client that waits for an entry, if one does.
+func (s *simulation) answer(n *node, e Entry) {
+	w, ok := n.waiting[e.Index]
+	if !ok {
+		return
+	}
+	delete(n.waiting, e.Index)
+	c := &s.clients.commands[w.command]
+	if w.term != e.Term {
+		c.fate = overwritten
+		return
+	}
+	c.fate, c.answered = acknowledged, s.events
+	if w.command >= s.clients.late && s.healed {
+		s.clients.done = true
+	}
+}

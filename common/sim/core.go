@@ -1,0 +1,80 @@
+// Package sim puts a consensus algorithm through everything that can happen to it: messages that are lost, late, twice
+// or overtaken, links that are cut in one direction, clocks that differ, nodes that stop for a while or crash and forget
+// what they had not saved. It checks after every step that nothing went wrong.
+//
+// A whole cluster runs in one goroutine, in time that is only a number. A seed decides all that happens, and draws the
+// faults that there are: a fixed mix of faults misses what a particular one finds. The same seed is the same run.
+//
+// [Suite] runs many seeds as a test. [Golden] plays scripts against the same cores, and keeps what they said.
+package sim
+
+import "raftworkbook/common/trace"
+
+// An Algorithm is what is simulated, as an adapter shows it. The simulator knows terms, logs, leaders and messages
+// between nodes, and nothing of what is in a message or on a disk.
+type Algorithm struct {
+	// Start returns the core of a node that finds on its disk what was saved there, oldest first.
+	Start func(o Options, disk []any) Core
+	// Record returns what a node would have saved that is in term and has a log of entries.
+	Record func(term uint64, entries []Entry) any
+}
+
+// Options are those of one node.
+type Options struct {
+	ID    string
+	Nodes []string
+	// HeartbeatTicks, MaxBatch, MaxInflight and MaxUncommitted are as the core has them.
+	HeartbeatTicks, MaxBatch, MaxInflight, MaxUncommitted int
+	// Explain: the core is to say why.
+	Explain bool
+}
+
+// A Core is one node's part of the algorithm. Whoever takes a Ready carries it out before the next call.
+type Core interface {
+	Tick()
+	Step(m Message)
+	// Propose appends a command, and returns where, or an error if nothing has happened.
+	Propose(command []byte) (index, term uint64, err error)
+	// Lead is the operator's order: to lead a term that is later than after.
+	Lead(after uint64)
+	Ready() (rd Ready, ok bool)
+	State() trace.State
+	// Log is all of the log.
+	Log() []Entry
+}
+
+// A Ready is what a core wants done, in this order.
+type Ready struct {
+	Appends   []Message // leave at once
+	Save      *Save     // nil if there is nothing to save
+	Messages  []Message // leave once that is saved
+	Committed []Entry   // are applied then
+	Because   []string
+}
+
+// A Save is what is written to the disk at once: all of it is there after a crash, or none.
+type Save struct {
+	// Record is for Start. It prints as what a trace says of it.
+	Record any
+	// Term and Entries are what it says, as far as the simulator checks it: the current term, 0 if unchanged, and
+	// entries that replace those from the first on.
+	Term    uint64
+	Entries []Entry
+}
+
+// An Entry is one of the log.
+type Entry struct {
+	Index, Term uint64
+	Command     []byte
+}
+
+// A Message is one from a node to another.
+type Message struct {
+	From, To string
+	// Body is for Step. It prints as what a trace says of it.
+	Body any
+	// Term is the sender's current term.
+	Term uint64
+	// Appended, if not 0, is a promise to the leader of Term: the sender has saved that leader's log up to here.
+	Appended uint64
+}

@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"fmt"
+	"strconv"
+
+	"raftworkbook/common/trace"
+)
+
+// A host holds one node's core and its disk, and notes what there is to tell of it if anybody watches.
+type host struct {
+	id      string
+	core    Core // nil while it is dead
+	disk    []any
+	watched bool
+
+	was     trace.State // after the last Ready
+	arrived []trace.Arrival
+}
+
+// start gives the node a new life.
+func (h *host) start(a Algorithm, o Options) {
+	o.ID, o.Explain = h.id, h.watched
+	h.core = a.Start(o, h.disk)
+	h.was = h.core.State()
+}
+
+// crash ends it. What came and was not looked at is gone.
+func (h *host) crash() { h.core, h.arrived = nil, nil }
+
+func (h *host) hear(m *Message) {
+	if h.watched {
+		h.note("hears", m.From, fmt.Sprint(m.Body))
+	}
+	h.core.Step(*m)
+}
+
+func (h *host) tick() {
+	if h.watched {
+		h.note("ticks", "", "")
+	}
+	h.core.Tick()
+}
+
+func (h *host) lead(after uint64) {
+	if h.watched {
+		h.note("ordered", "", "to lead")
+	}
+	h.core.Lead(after)
+}
+
+func (h *host) propose(command []byte) (index, term uint64, err error) {
+	index, term, err = h.core.Propose(command)
+	if h.watched {
+		answer := "refuses: " + fmt.Sprint(err)
+		if err == nil {
+			answer = "takes it as " + trace.Place{Index: index, Term: term}.String()
+		}
+		h.note("is asked", "", string(command)+" "+answer)
+	}
+	return index, term, err
+}
+
+func (h *host) note(what, from, text string) {
+	h.arrived = append(h.arrived, trace.Arrival{What: what, From: from, Text: text})
+}
+
+// ready asks for what is to be done. The event, if anybody watches, is what there is to tell now; it has no sends yet.
+func (h *host) ready() (rd Ready, ok bool, e *trace.Event) {
+	rd, ok = h.core.Ready()
+	if !h.watched || !ok && len(h.arrived) == 0 {
+		return rd, ok, nil
+	}
+	if len(h.arrived) == 0 {
+		h.note("goes on", "", "")
+	}
+	e = &trace.Event{Node: h.id, Arrived: h.arrived, Was: h.was, Is: h.core.State(), Because: rd.Because,
+		Commits: places(rd.Committed), Log: places(h.core.Log())}
+	if rd.Save != nil {
+		e.Saves = fmt.Sprint(rd.Save.Record)
+	}
+	h.arrived, h.was = nil, e.Is
+	return rd, ok, e
+}
+
+func places(entries []Entry) string {
+	var all []trace.Place
+	for _, e := range entries {
+		all = append(all, trace.Place{Index: e.Index, Term: e.Term})
+	}
+	return trace.Places(all)
+}
+
+// names are those of the nodes of a cluster: n1, n2 and so on.
+func names(n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, "n"+strconv.Itoa(i+1))
+	}
+	return ids
+}

@@ -1,0 +1,138 @@
+package sim
+
+import (
+	"raftworkbook/common/trace"
+)
+
+// A node is one of the cluster, dead or alive. It works as a real one does: it takes in all that has come, asks the core
+// what is to be done, carries that out in order, and asks again until there is nothing. While its disk is at work what
+// comes has to wait.
+type node struct {
+	host
+	ledger
+	number int
+	// life changes whenever it starts or crashes.
+	life   int
+	paused bool
+	inbox  []arrival
+	// ordered: it is to lead, and has not come to it yet.
+	ordered bool
+	// more: there was something to do, so there may be more.
+	more bool
+	// doing is what is being carried out, told what there is to tell of it.
+	doing Ready
+	told  *trace.Event
+	// busy: it waits for its disk. written: the disk is done, and the node is paused.
+	busy, written bool
+	// waiting are the commands in its log whose clients wait here, by index.
+	waiting map[uint64]wait
+}
+
+// An arrival is what came to a node: one of these.
+type arrival struct {
+	message *Message
+	tick    bool
+	lead    bool  // a term later than after
+	call    []int // commands of a client
+	after   uint64
+}
+
+// arrive puts something into a node's inbox, if it lives and there is room.
+func (s *simulation) arrive(n *node, a arrival) (taken bool) {
+	if n.core == nil || len(n.inbox) >= s.mix.inbox {
+		return false
+	}
+	n.inbox = append(n.inbox, a)
+	s.work(n)
+	return true
+}
+
+// work lets a node do what it can do now.
+func (s *simulation) work(n *node) {
+	for n.core != nil && !n.busy && !n.paused && (n.more || len(n.inbox) > 0) {
+		if !n.more {
+			s.takeIn(n)
+		}
+		var ok bool
+		n.doing, ok, n.told = n.ready()
+		n.more = ok
+		s.tell(n.told)
+		s.checker.stepped(n)
+		if ok {
+			s.carryOut(n)
+		}
+	}
+}
+
+// takeIn hands the core all that has come.
+func (s *simulation) takeIn(n *node) {
+	for _, a := range n.inbox {
+		switch {
+		case a.message != nil:
+			n.hear(a.message)
+		case a.tick:
+			n.tick()
+		case a.lead:
+			n.ordered = false
+			n.lead(a.after)
+		default:
+			s.propose(n, a.call)
+		}
+		s.checker.stepped(n)
+	}
+	n.inbox = n.inbox[:0]
+}
+
+// carryOut begins to do what a Ready says.
+func (s *simulation) carryOut(n *node) {
+	s.checker.leaves(n, n.doing.Appends)
+	s.send(n, n.doing.Appends)
+	if n.doing.Save != nil {
+		n.busy = true
+		s.plan(saved, n, between(s.rand, s.mix.disk))
+		return
+	}
+	s.finish(n)
+}
+
+// saved is when a node's disk has done what it had to.
+func (s *simulation) saved(n *node) {
+	s.write(n)
+	if n.paused {
+		n.written = true
+		return
+	}
+	s.finish(n)
+	s.work(n)
+}
+
+// write puts on the disk what is being saved.
+func (s *simulation) write(n *node) {
+	n.disk = append(n.disk, n.doing.Save.Record)
+	s.checker.saves(n, n.doing.Save)
+}
+
+// finish does what a Ready says once it is saved.
+func (s *simulation) finish(n *node) {
+	n.busy, n.written = false, false
+	s.checker.carriedOut(n)
+	s.checker.leaves(n, n.doing.Messages)
+	s.send(n, n.doing.Messages)
+	for _, e := range n.doing.Committed {
+		s.checker.applies(n, e)
+		s.answer(n, e)
+	}
+	n.doing, n.told = Ready{}, nil
+}
+
+// start gives a node a life.
+func (s *simulation) start(n *node) {
+	n.life++
+	n.host.start(s.algorithm, s.mix.options)
+	n.waiting = map[uint64]wait{}
+	s.checker.started(n)
+	s.plan(ticks, n, about(s.rand, tick))
+	if n.watched {
+		s.tell(&trace.Event{Node: n.id, Arrived: []trace.Arrival{{What: "starts"}}, Is: n.was, Log: places(n.core.Log())})
+	}
+}

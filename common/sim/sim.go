@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"raftworkbook/common/trace"
+)
+
+// patience is how long the cluster may take, once all faults have ended, until it has committed something new and all
+// nodes have it.
+const patience = 10 * time.Second
+
+// A simulation is one run of one seed.
+type simulation struct {
+	algorithm Algorithm
+	mix       mix
+	rand      *rand.Rand
+	now       time.Duration
+	queue     queue
+	nodes     []*node
+	network   network
+	operator  operator
+	clients   clients
+	checker   checker
+	// healed: there are no faults any more.
+	healed bool
+
+	events int
+	hash   uint64 // of all events
+	keep   int    // how many of the last events are kept
+	trace  []*trace.Event
+}
+
+// An outcome is what became of a run.
+type outcome struct {
+	seed uint64
+	mix  mix
+	// found are the violations, the first of each property; failed: the last one must not be.
+	found  []violation
+	failed bool
+	events int
+	hash   uint64
+	trace  []*trace.Event
+}
+
+// simulate runs a seed. With keep, the outcome has the last events, as many as that.
+func simulate(a Algorithm, seed uint64, careless bool, keep int) outcome {
+	r := rand.New(rand.NewPCG(seed, 0))
+	s := newSimulation(a, r, draw(r), careless, keep)
+	s.run()
+	return outcome{seed, s.mix, s.checker.found, s.checker.over, s.events, s.hash, s.trace}
+}
+
+func newSimulation(a Algorithm, r *rand.Rand, m mix, careless bool, keep int) *simulation {
+	s := &simulation{algorithm: a, rand: r, mix: m, keep: keep, hash: 14695981039346656037}
+	for i, id := range m.options.Nodes {
+		n := &node{host: host{id: id, watched: keep > 0}, number: i}
+		s.nodes = append(s.nodes, n)
+	}
+	s.network = newNetwork(len(s.nodes))
+	s.operator = operator{careless: careless, ordered: -1}
+	s.checker = newChecker(s.nodes, careless)
+	for _, n := range s.nodes {
+		s.start(n)
+	}
+	s.plan(calls, nil, about(r, m.callEvery))
+	s.plan(looks, nil, about(r, m.lookEvery))
+	s.plan(heals, nil, m.length)
+	if m.faultEvery > 0 {
+		s.plan(fails, nil, about(r, m.faultEvery))
+	}
+	return s
+}
+
+// plan puts what is to happen after a while into the queue.
+func (s *simulation) plan(k kind, n *node, after time.Duration) {
+	e := event{at: s.now + after, kind: k, node: n}
+	if n != nil {
+		e.life = n.life
+	}
+	s.queue.push(e)
+}
+
+// run is the simulation: one thing after the other, until something is violated or all is well.
+func (s *simulation) run() {
+	for !s.checker.over && !s.settled() && s.now < s.mix.length+s.patience() {
+		e := s.queue.pop()
+		s.now = e.at
+		s.happen(e)
+	}
+	if !s.checker.over {
+		s.end()
+	}
+}
+
+// patience is how long all may take to settle. With somebody careless it may never.
+func (s *simulation) patience() time.Duration {
+	if s.checker.careless {
+		return patience / 10
+	}
+	return patience
+}
+
+// happen lets one event happen.
+func (s *simulation) happen(e event) {
+	n := e.node
+	if n != nil {
+		s.mark(uint64(e.kind), uint64(n.number), uint64(e.at))
+		if e.kind != arrives && e.life != n.life {
+			return // it was for another life of the node
+		}
+	}
+	if e.kind != saved { // which is a part of what came before
+		s.events++
+	}
+	switch e.kind {
+	case arrives:
+		s.mark(e.message.Term, e.message.Appended)
+		s.arrive(n, arrival{message: e.message})
+	case ticks:
+		s.plan(ticks, n, time.Duration(float64(tick)*s.mix.rates[n.number]))
+		s.arrive(n, arrival{tick: true})
+	case saved:
+		s.saved(n)
+	case calls:
+		s.call()
+	case looks:
+		s.look()
+	case fails:
+		s.fail()
+	case resumes:
+		s.resume(n)
+	case restarts:
+		s.start(n)
+	case heals:
+		s.heal()
+	}
+}
+
+// mark makes numbers part of the hash (FNV-1a, by words).
+func (s *simulation) mark(numbers ...uint64) {
+	for _, n := range numbers {
+		s.hash = (s.hash ^ n) * 1099511628211
+	}
+}
+
+// tell keeps an event, and only the last ones.
+func (s *simulation) tell(e *trace.Event) {
+	if e == nil || s.keep == 0 {
+		return
+	}
+	e.Time = fmt.Sprint(s.now)
+	if len(s.trace) == s.keep {
+		s.trace = s.trace[1:]
+	}
+	s.trace = append(s.trace, e)
+}
+
+// tellOf keeps an event that is no step of a core.
+func (s *simulation) tellOf(who, what, text string) {
+	if s.keep > 0 {
+		s.tell(&trace.Event{Node: who, Arrived: []trace.Arrival{{What: what, Text: text}}})
+	}
+}
