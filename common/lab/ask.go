@@ -72,7 +72,7 @@ func (l *Lab) whyNoneTakesIt(ctx context.Context, err error) string {
 	case len(running) == 0:
 		return "no node takes it: " + err.Error()
 	case l.byOrder():
-		return "nobody leads; lead " + running[0].ID + " would order it"
+		return "nobody leads; lead " + running[0].ID + " would order it, if its log is the best"
 	default:
 		return "nobody leads"
 	}

@@ -35,8 +35,8 @@ func TestStart_gives_no_order_to_nodes_of_which_one_has_data(t *testing.T) {
 	require.NoError(t, l.Close())
 
 	l = startLab(t, Options{Stage: 3, Nodes: 4, Dir: dir})
-	require.Contains(t, l.banner(), "Nobody leads, since the data is of an earlier run: lead n1 orders n1 to.\n")
-	run(t, l, "timeout 1s", "put x 2 => error unavailable: nobody leads; lead n1 would order it",
+	require.Contains(t, l.banner(), "order\nthat node to lead: lead n1.\n")
+	run(t, l, "timeout 1s", "put x 2 => error unavailable: nobody leads; lead n1 would order it, if its log is the best",
 		"log n1 => nothing", "lead n3 => ok", "timeout 5s", "put x 2 => ok", "get x @n3 => 2")
 }
 
@@ -60,7 +60,7 @@ func TestUntil_gives_up_after_a_while(t *testing.T) {
 
 func TestRestart_of_the_leader_leaves_a_cluster_that_nobody_leads(t *testing.T) {
 	l := startLab(t, Options{Stage: 3, Nodes: 1})
-	run(t, l, "restart n1 => ok", "timeout 1s", "put x 1 => error unavailable: nobody leads; lead n1 would order it",
+	run(t, l, "restart n1 => ok", "timeout 1s", "put x 1 => error unavailable: nobody leads; lead n1 would order it, if its log is the best",
 		"lead n1 => ok", "timeout 5s", "put x 1 => ok")
 }
 

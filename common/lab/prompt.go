@@ -184,7 +184,8 @@ func (l *Lab) banner() string {
 		fmt.Fprintf(&b, "  %s  %s\n", m.ID, m.Client)
 	}
 	if l.byOrder() && !l.fresh {
-		fmt.Fprint(&b, "\nNobody leads, since the data is of an earlier run: lead n1 orders n1 to.\n")
+		fmt.Fprint(&b, "\nNobody leads, since the data is of an earlier run. See who has the best log (status, log n1), and order\n"+
+			"that node to lead: lead n1.\n")
 	}
 	host, port, _ := strings.Cut(l.members[0].Client, ":")
 	fmt.Fprintf(&b, "\nTry put x 1 and get x, and help for more; Ctrl-D ends. From another terminal:\n\n"+
