@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"raftworkbook/common/trace"
@@ -59,7 +60,8 @@ func words(r api.Request) string {
 
 // show is a word as it is if it is short and plain, else quoted.
 func show(s string) string {
-	if quoted := fmt.Sprintf("%.*q", maxShown, s); quoted != `"`+s+`"` {
+	quoted := fmt.Sprintf("%.*q", maxShown, s)
+	if s == "" || strings.Contains(s, " ") || quoted != `"`+s+`"` {
 		return quoted
 	}
 	return s

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 
 	"raftworkbook/common/files/crash"
 	"raftworkbook/common/memnet"
+	"raftworkbook/common/trace"
 	"raftworkbook/stage3-log-replication/api"
 )
 
@@ -410,4 +412,298 @@ func TestParseCluster_says_what_is_wrong(t *testing.T) {
 		_, err := ParseCluster(c.text)
 		require.ErrorContains(t, err, c.says)
 	}
+}
+
+// hold makes every flush of a node's disk wait until the function that it returns is called.
+func (f *fleet) hold(id string) (release func()) {
+	held := make(chan struct{})
+	f.disks[id].Fault = func(op crash.Op, _ string) error {
+		if op == crash.Sync {
+			<-held
+		}
+		return nil
+	}
+	return sync.OnceFunc(func() { close(held) })
+}
+
+// begin carries out a write at a node, and returns where its answer will be.
+func (f *fleet) begin(node string, r api.Request) chan api.Response {
+	answer := make(chan api.Response, 1)
+	f.nodes[node].Write(r, func(resp api.Response) { answer <- resp })
+	synctest.Wait()
+	return answer
+}
+
+func TestMany_clients_share_one_flush(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		const writes = 100
+		flushes := map[string]*atomic.Int32{}
+		first := make(chan struct{})
+		for id, d := range f.disks {
+			flushes[id] = new(atomic.Int32)
+			d.Fault = func(op crash.Op, _ string) error {
+				if op == crash.Sync {
+					flushes[id].Add(1)
+					<-first
+				}
+				return nil
+			}
+		}
+		var answers []chan api.Response
+		for range writes {
+			answers = append(answers, f.begin("n1", put("x", "1")))
+		}
+		close(first)
+		for _, answer := range answers {
+			require.True(t, (<-answer).OK)
+		}
+		f.beat()
+		for id, n := range flushes {
+			require.EqualValues(t, 2, n.Load(), "%s: the first write, and all that came during its flush", id)
+		}
+	})
+}
+
+func TestLeader_sends_while_it_saves(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		release := f.hold("n1")
+		defer release()
+		answer := f.begin("n1", put("x", "1"))
+		require.EqualValues(t, 2, f.nodes["n2"].Status().LastIndex)
+		require.EqualValues(t, 2, f.nodes["n3"].Status().LastIndex)
+		release()
+		require.True(t, (<-answer).OK)
+	})
+}
+
+func TestLeader_lets_nobody_hear_of_a_term_that_it_could_forget(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		release := f.hold("n2")
+		defer release()
+		led := make(chan struct{})
+		go func() { f.nodes["n2"].Lead(); close(led) }()
+		f.beat()
+		require.EqualValues(t, 1, f.nodes["n1"].Status().Term)
+		release()
+		<-led
+		f.beat()
+		require.EqualValues(t, 2, f.nodes["n1"].Status().Term)
+	})
+}
+
+func TestFollower_promises_only_what_it_has_saved(t *testing.T) {
+	sail(t, 3, []string{"n3"}, func(t *testing.T, f *fleet) {
+		release := f.hold("n2")
+		defer release()
+		answer := f.begin("n1", put("x", "1"))
+		time.Sleep(writeLimit / 2)
+		require.Empty(t, answer)
+		release()
+		require.True(t, (<-answer).OK)
+	})
+}
+
+func TestDisk_that_fails_ends_the_node_and_nothing_that_depends_on_it_is_said(t *testing.T) {
+	sail(t, 3, []string{"n3"}, func(t *testing.T, f *fleet) {
+		n := f.nodes["n2"]
+		broken := errors.New("no space left")
+		f.disks["n2"].Fault = func(op crash.Op, _ string) error {
+			if op == crash.Write {
+				return broken
+			}
+			return nil
+		}
+		resp, _ := f.do("n1", put("x", "1"))
+		require.Equal(t, api.Timeout, resp.Error.Code)
+		<-n.Life().Done()
+		require.ErrorIs(t, n.Close(), broken)
+
+		f.disks["n2"].Fault = nil // its disk was replaced, and what is on it is what was promised
+		f.start("n2")
+		time.Sleep(2 * maxPause)
+		require.Equal(t, "1", f.read("n2", "x"))
+	})
+}
+
+func TestDisk_of_a_leader_that_fails_leaves_its_clients_in_no_doubt_that_there_is_one(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		n := f.nodes["n1"]
+		f.disks["n1"].Fault = func(crash.Op, string) error { return errors.New("it is on fire") }
+		resp, took := f.do("n1", put("x", "1"))
+		require.Equal(t, api.Timeout, resp.Error.Code)
+		require.Zero(t, took)
+		<-n.Life().Done()
+		resp, took = f.do("n1", put("x", "2"))
+		require.Equal(t, api.Unavailable, resp.Error.Code)
+		require.Zero(t, took)
+		require.ErrorContains(t, n.Close(), "it is on fire")
+	})
+}
+
+func TestWhoever_waits_is_told_at_once_that_leadership_is_lost(t *testing.T) {
+	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
+		answer := f.begin("n1", put("x", "1"))
+		f.nodes["n1"].deliver("n2", []byte(`{"from":"n2","to":"n1","term":2,"append":{"prev_index":1,"prev_term":1,"commit":0}}`))
+		synctest.Wait()
+		require.Len(t, answer, 1)
+		require.Equal(t, api.Errorf(api.Timeout, "leadership was lost: it may have happened, or may yet"), (<-answer).Error)
+		resp, _ := f.do("n1", put("x", "2"))
+		require.Equal(t, "client n2", resp.Error.Leader)
+	})
+}
+
+// Another leader's entry comes to where this write's was, and is committed in the same step.
+func TestWrite_is_not_answered_with_what_became_of_another(t *testing.T) {
+	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
+		answer := f.begin("n1", put("x", "mine"))
+		f.nodes["n1"].deliver("n2", []byte(`{"from":"n2","to":"n1","term":2,"append":{"prev_index":1,"prev_term":1,"commit":2,
+			"entries":[{"index":2,"term":2,"command":{"id":1,"op":"put","key":"x","value":"another's"}}]}}`))
+		require.Equal(t, api.Timeout, (<-answer).Error.Code)
+		require.Equal(t, "another's", f.read("n1", "x"))
+	})
+}
+
+func TestGet_is_answered_by_whoever_knows_what_is_committed(t *testing.T) {
+	get := api.Request{ID: 7, Op: api.Get, Key: "x"}
+	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
+		leader := f.nodes["n1"]
+		require.Equal(t, api.Unavailable, leader.Read(get).Error.Code, "a leader whose first entry is not committed")
+		delete(f.cut, "n2")
+		f.start("n2")
+		require.Equal(t, api.Unavailable, f.nodes["n2"].Read(get).Error.Code, "a follower that has heard of no commit")
+		time.Sleep(2 * maxPause)
+		require.True(t, leader.Read(get).OK)
+		require.True(t, f.nodes["n2"].Read(get).OK)
+
+		leader.Close()
+		f.start("n1").Lead()
+		require.Equal(t, api.Unavailable, f.nodes["n1"].Read(get).Error.Code, "what is committed is not what the log has")
+		time.Sleep(2 * maxPause)
+		require.True(t, f.nodes["n1"].Read(get).OK)
+	})
+}
+
+func TestNode_that_restarts_leads_nothing_and_never_its_old_term(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		require.True(t, first(f.do("n1", put("x", "1"))).OK)
+		f.nodes["n1"].Close()
+		n := f.start("n1")
+		time.Sleep(2 * maxPause)
+		status := n.Status()
+		require.Equal(t, "follower", status.Role)
+		require.EqualValues(t, 1, status.Term)
+		require.Empty(t, status.Leader)
+		resp, took := f.do("n1", put("x", "2"))
+		require.Equal(t, api.Unavailable, resp.Error.Code)
+		require.Zero(t, took)
+		n.Lead()
+		require.EqualValues(t, 4, n.Status().Term)
+		f.beat()
+		require.Equal(t, "1", f.read("n3", "x"))
+	})
+}
+
+func first(resp api.Response, _ time.Duration) api.Response { return resp }
+
+func TestRestart_of_all_nodes_applies_each_entry_once(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		for range 10 {
+			require.True(t, first(f.do("n1", api.Request{ID: 1, Op: api.Append, Key: "x", Value: new("a")})).OK)
+		}
+		for id, n := range f.nodes {
+			n.Close()
+			f.disks[id].Restart(crash.Nothing) // the power fails
+		}
+		for _, m := range f.members {
+			f.start(m.ID)
+		}
+		time.Sleep(2 * maxPause)
+		f.nodes["n2"].Lead()
+		for id := range f.nodes {
+			require.Equal(t, strings.Repeat("a", 10), f.read(id, "x"), id)
+		}
+	})
+}
+
+func TestEntries_do_not_wait_for_a_heartbeat(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		for range 3 * heartbeatTicks {
+			time.Sleep(tick / 2) // all phases of the ticker
+			_, took := f.do("n1", put("x", "1"))
+			require.Zero(t, took)
+		}
+	})
+}
+
+func TestIntake_gives_as_much_as_one_flush_takes_and_holds_a_bounded_number_of_bytes(t *testing.T) {
+	in := newIntake()
+	large := write{command: make([]byte, maxTaken/2)}
+	for range maxArrived / len(large.command) {
+		require.Nil(t, in.put(large))
+	}
+	require.Equal(t, errBusy, in.put(large))
+	for left := maxArrived / maxTaken; left > 0; left-- {
+		<-in.arrived
+		require.Len(t, in.take(), 2)
+	}
+	require.Empty(t, in.arrived)
+	require.Empty(t, in.take())
+
+	huge := write{command: make([]byte, 2*maxTaken)}
+	require.Nil(t, in.put(huge))
+	require.Len(t, in.take(), 1, "what is too much for one flush goes alone")
+	for range maxWaiting {
+		require.Nil(t, in.put(write{}))
+	}
+	require.Equal(t, errBusy, in.put(write{}))
+	require.Len(t, in.close(), maxWaiting)
+	require.Equal(t, api.Unavailable, in.put(write{}).Code)
+}
+
+func TestLog_shows_the_last_entries_for_people(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		f.do("n1", put("x", "1"))
+		f.do("n1", api.Request{ID: 1, Op: api.CAS, Key: "a key", Expect: new(""), Value: new(strings.Repeat("é", 100))})
+		f.do("n1", api.Request{ID: 1, Op: api.Delete, Key: "x\n"})
+		f.beat()
+		entries, more := f.nodes["n2"].Entries(0)
+		require.Equal(t, []string{"1@1 no-op", "2@1 put x 1", `3@1 cas "a key" "" "` + strings.Repeat("é", maxShown) + `"`, `4@1 delete "x\n"`}, entries)
+		require.False(t, more)
+		entries, more = f.nodes["n2"].Entries(1)
+		require.Equal(t, []string{`4@1 delete "x\n"`}, entries)
+		require.True(t, more)
+	})
+}
+
+func TestTrace_tells_what_a_node_thinks_and_no_heartbeats(t *testing.T) {
+	sail(t, 3, nil, func(t *testing.T, f *fleet) {
+		n := f.nodes["n2"]
+		var told []string
+		n.Explain = func(e trace.Event) {
+			e.Time = ""
+			told = append(told, e.String())
+		}
+		n.Trace(true)
+		f.beat()
+		require.Empty(t, told)
+		f.do("n1", put("x", "1"))
+		f.beat()
+		n.Trace(false)
+		f.do("n1", put("x", "2"))
+		f.beat()
+		require.Equal(t, []string{`n2   hears    n1 t1 append prev=1@1 [2@1] commit=1
+     was      follower t1 leader=n1 last=1@1 commit=1 applied=1
+     is       follower t1 leader=n1 last=2@1 commit=1 applied=1
+     saves    2@1 put x 1
+     sends    n1 t1 appended 2
+     log      1..2@1
+`, `n2   hears    n1 t1 append prev=2@1 [] commit=2
+     was      follower t1 leader=n1 last=2@1 commit=1 applied=1
+     is       follower t1 leader=n1 last=2@1 commit=2 applied=2
+     because  committed up to 2, after 1
+     sends    n1 t1 appended 2
+     commits  2@1
+     log      1..2@1
+`}, told)
+	})
 }
