@@ -319,7 +319,7 @@ func TestNode_survives_what_is_no_message(t *testing.T) {
 
 func TestNode_believes_a_peer_in_its_own_name_only(t *testing.T) {
 	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
-		f.nodes["n1"].Write(put("x", "1"), func(api.Response) {})
+		f.begin("n1", put("x", "1"))
 		f.nodes["n1"].deliver("n2", []byte(`{"from":"n3","to":"n1","term":1,"appended":{"success":true,"index":2}}`))
 		require.Equal(t, "absent", f.read("n1", "x"))
 		f.nodes["n1"].deliver("n3", []byte(`{"from":"n3","to":"n1","term":1,"appended":{"success":true,"index":2}}`))
