@@ -209,6 +209,10 @@ func TestDrive_tells_what_failed_from_what_is_unknown(t *testing.T) {
 		{"acknowledged", `{"id":%d,"ok":true,"swapped":true,"found":true,"length":5}`, Violation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			w := w
+			if c.answer != "" {
+				w.Patience = checkTimeout // an answer that is late would be unknown
+			}
 			h := NewHistory()
 			w.Drive(t.Context(), h, serveGets(t, c.answer))
 			r := h.Check(checkTimeout)
