@@ -60,7 +60,7 @@ func drive(ctx context.Context, addr string, l load) (result, error) {
 	var running sync.WaitGroup
 	for _, w := range workers {
 		w.conn.SetDeadline(end.Add(stall))
-		running.Go(func() { w.run(l, end) })
+		running.Go(func() { w.run(l, start, end) })
 	}
 	running.Wait()
 
@@ -144,13 +144,14 @@ func hangUp(workers []*worker) {
 	}
 }
 
-// run sends one request after the other until end, or until the connection is lost.
-func (w *worker) run(l load, end time.Time) {
+// run sends one request after the other from start until end, or until the connection is lost. The first is
+// sent however late this connection gets its turn, unless the load has no length.
+func (w *worker) run(l load, start, end time.Time) {
 	q := w.put
 	if l.op == "get" {
 		q = w.get
 	}
-	for now := time.Now(); now.Before(end); {
+	for now := start; now.Before(end); {
 		if l.op == "mix" {
 			q = w.other(q)
 		}
