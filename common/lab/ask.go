@@ -53,8 +53,8 @@ func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
 			return resp, err
 		}
 		// Nodes that refuse do so at once. A round that began just before the deadline has the time
-		// for that, lest a refusal look like an outcome that is unknown.
-		patience = max(time.Until(deadline), dialTime)
+		// for that, on a busy machine too, lest a refusal look like an outcome that is unknown.
+		patience = max(time.Until(deadline), defaultPatience)
 		if l.opt.Stage < firstDurable || time.Now().After(deadline) || ctx.Err() != nil {
 			return wire.Response{}, &wire.Error{Code: "unavailable", Message: l.whyNoneTakesIt(ctx, err)}
 		}

@@ -164,7 +164,7 @@ func TestSave_writes_a_scene_that_passes_when_it_is_played(t *testing.T) {
 	for _, line := range []string{
 		"put x 1", "get x", `put "a key" ""`, `get "a key"`, "get  y =>  absent", "put big 1", "list", "status", "help",
 		"cas x 1 |", // not an outcome
-		`cas x 1 "|"`, "timeout 100ms", "cut client<n2", "get x @n2", "get x @n2", "expect error timeout", "heal", "timeout 2s",
+		`cas x 1 "|"`, "get y @n2", "timeout 100ms", "cut client<n2", "get x @n2", "get x @n2", "expect error timeout", "heal", "timeout 2s",
 		"get x => 1", "frob", "get x @n9", "expect 3", "kill n3", "# not mine", "put x 2 @n2", "restart n3", "get x @n3",
 	} {
 		l.Run(t.Context(), line) // some fail
@@ -184,6 +184,7 @@ wait list => "a key" x
 status
 cas x 1 | => swapped
 cas x 1 "|" => not swapped: "|"
+wait get y @n2 => absent
 timeout 100ms => ok
 cut client<n2 => ok
 wait get x @n2 => error timeout
@@ -355,7 +356,7 @@ func startUnread(t *testing.T) running {
 	cmd.Stdout, cmd.Stderr = r.out, unread(t)
 	require.NoError(t, cmd.Start())
 	io.WriteString(r.in, "put say hello\nkill n1\nget x @n2\n")
-	require.Eventually(t, func() bool { return r.out.String() == "ok\nok\nabsent\n" }, 4*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return r.out.String() == "ok\nok\nabsent\n" }, 10*time.Second, 5*time.Millisecond)
 	return r
 }
 

@@ -79,15 +79,15 @@ func TestLab_close_leaves_no_process_port_or_file(t *testing.T) {
 
 func TestLab_ports_of_labs_started_at_once_differ(t *testing.T) {
 	const labs = 20
-	all := make([]*Lab, labs)
+	all, errs := make([]*Lab, labs), make([]error, labs)
 	var wg sync.WaitGroup
 	for i := range labs {
-		wg.Go(func() { all[i], _ = Start(t.Context(), Options{}) })
+		wg.Go(func() { all[i], errs[i] = Start(t.Context(), Options{}) })
 	}
 	wg.Wait()
 	owner := map[string]int{}
 	for i, l := range all {
-		require.NotNil(t, l, "lab %d did not start", i)
+		require.NoError(t, errs[i], "lab %d", i)
 		defer func() { require.NoError(t, l.Close()) }()
 		for _, addr := range addrs(l) {
 			other, taken := owner[addr]
