@@ -484,6 +484,11 @@ func TestLeader_lets_nobody_hear_of_a_term_that_it_could_forget(t *testing.T) {
 		go func() { f.nodes["n2"].Lead(); close(led) }()
 		f.beat()
 		require.EqualValues(t, 1, f.nodes["n1"].Status().Term)
+		select {
+		case <-led:
+			require.FailNow(t, "the order was answered before it was saved")
+		default:
+		}
 		release()
 		<-led
 		f.beat()
@@ -569,7 +574,7 @@ func TestGet_is_answered_by_whoever_knows_what_is_committed(t *testing.T) {
 		leader := f.nodes["n1"]
 		require.Equal(t, api.Unavailable, leader.Read(get).Error.Code, "a leader whose first entry is not committed")
 		delete(f.cut, "n2")
-		f.start("n2")
+		f.start("n2").Status() // it has said what it is, and so has settled
 		require.Equal(t, api.Unavailable, f.nodes["n2"].Read(get).Error.Code, "a follower that has heard of no commit")
 		time.Sleep(2 * maxPause)
 		require.True(t, leader.Read(get).OK)
