@@ -43,15 +43,20 @@ type AppendEntriesReply struct {
 
 // wrong says what no node would send, or nothing. Whoever can connect can send anything.
 func (m *Message) wrong() string {
-	a := m.AppendEntries
-	if (a != nil) == (m.AppendEntriesReply != nil) {
-		return "(not one body)"
+	bodies := 0
+	for _, there := range []bool{m.AppendEntries != nil, m.AppendEntriesReply != nil} {
+		if there {
+			bodies++
+		}
 	}
-	if a == nil {
+	if bodies != 1 {
+		return fmt.Sprintf("(%d bodies)", bodies)
+	}
+	if m.AppendEntries == nil {
 		return ""
 	}
-	index, term := a.PrevLogIndex, a.PrevLogTerm
-	for _, e := range a.Entries {
+	index, term := m.AppendEntries.PrevLogIndex, m.AppendEntries.PrevLogTerm
+	for _, e := range m.AppendEntries.Entries {
 		if e.Index != index+1 || e.Term < term {
 			return fmt.Sprintf("(%v after %d@%d)", e, index, term)
 		}
@@ -65,16 +70,17 @@ func (m *Message) wrong() string {
 
 // String is the message in one line, without its ends: t2 append prev=3@1 [4@2] commit=3.
 func (m Message) String() string {
-	switch a, reply := m.AppendEntries, m.AppendEntriesReply; {
-	case a != nil:
-		return fmt.Sprintf("t%d append prev=%d@%d [%s] commit=%d", m.Term, a.PrevLogIndex, a.PrevLogTerm, places(a.Entries), a.LeaderCommit)
-	case reply == nil:
-		return fmt.Sprintf("t%d nothing", m.Term)
-	case reply.Success:
-		return fmt.Sprintf("t%d appended %d", m.Term, reply.Index)
-	default:
-		return fmt.Sprintf("t%d refused prev=%d, try %d@%d", m.Term, reply.Index, reply.HintIndex, reply.HintTerm)
+	text := "nothing"
+	if a := m.AppendEntries; a != nil {
+		text = fmt.Sprintf("append prev=%d@%d [%s] commit=%d", a.PrevLogIndex, a.PrevLogTerm, places(a.Entries), a.LeaderCommit)
 	}
+	if reply := m.AppendEntriesReply; reply != nil {
+		text = fmt.Sprintf("appended %d", reply.Index)
+		if !reply.Success {
+			text = fmt.Sprintf("refused prev=%d, try %d@%d", reply.Index, reply.HintIndex, reply.HintTerm)
+		}
+	}
+	return fmt.Sprintf("t%d %s", m.Term, text)
 }
 
 // places names entries: all, or the first and the last of many.
