@@ -103,6 +103,16 @@ func content(t *testing.T, sys files.System) []byte {
 	return append(bytes.TrimRight(text[:n], "\n"), '\n')
 }
 
+// fileSize is how long the file is, if that is not too long.
+func fileSize(t *testing.T, sys files.System) int {
+	t.Helper()
+	f, err := sys.Open(logPath)
+	require.NoError(t, err)
+	n, _ := f.ReadAt(make([]byte, 1<<20), 0)
+	require.NoError(t, f.Close())
+	return n
+}
+
 // diskWith is a disk with a file of n1's that holds text.
 func diskWith(t *testing.T, text []byte) *crash.Disk {
 	t.Helper()
@@ -159,13 +169,6 @@ func TestDisk_is_text_that_one_can_read(t *testing.T) {
 func TestSave_is_one_write_and_one_flush_and_leaves_the_size(t *testing.T) {
 	sys := crash.New(1)
 	d, _ := startDisk(t, sys)
-	size := func() (n int) {
-		sys.Fault = nil
-		f, err := sys.Open(logPath)
-		require.NoError(t, err)
-		n, _ = f.ReadAt(make([]byte, 1<<20), 0)
-		return n
-	}
 	for _, c := range []struct {
 		saving
 		ops  []string
@@ -183,8 +186,9 @@ func TestSave_is_one_write_and_one_flush_and_leaves_the_size(t *testing.T) {
 			return nil
 		}
 		require.NoError(t, d.save(c.hard, c.entries))
+		sys.Fault = nil
 		require.Equal(t, c.ops, ops)
-		require.Equal(t, c.size*logChunk, size())
+		require.Equal(t, c.size*logChunk, fileSize(t, sys))
 	}
 }
 
@@ -379,9 +383,11 @@ func TestDisk_damaged_before_its_last_line_refuses_and_says_where(t *testing.T) 
 
 func TestDisk_cuts_the_longest_line_that_can_be_torn(t *testing.T) {
 	file := lines(`{"term":1,"entries":[]}`)
-	torn := append(file, make([]byte, maxSave+logChunk-1)...) // nothing has reached the disk but the size
-	_, k := startDisk(t, diskWith(t, torn))
+	sys := diskWith(t, append(bytes.Clone(file), make([]byte, maxSave+logChunk-1)...)) // only the size has reached the disk
+	_, k := startDisk(t, sys)
 	require.Equal(t, raft.Term(1), k.hard.Term)
+	require.Equal(t, string(file), string(content(t, sys)))
+	require.Equal(t, logChunk, fileSize(t, sys))
 }
 
 func TestDisk_refuses_what_no_node_has_saved(t *testing.T) {
@@ -393,7 +399,7 @@ func TestDisk_refuses_what_no_node_has_saved(t *testing.T) {
 	}{
 		{"empty", nil, "its first line is no head: it is damaged, or not the log of a node"},
 		{"no log", []byte("hello\n"), "its first line is no head: it is damaged, or not the log of a node"},
-		{"a head without its end", bytes.TrimRight(lines(), "\n"), "its first line is no head: it is damaged, or not the log of a node"},
+		{"a head without its end", seal([]byte(noSum + `{"version":1,"cluster":"c1","node":"n1"}`)), "its first line is no head: it is damaged, or not the log of a node"},
 		{"a gap", lines(first, `{"entries":[{"index":4,"term":2}]}`), "line at byte 124: entry 4@2 after 2@2 in term 2"},
 		{"a gap inside", lines(`{"term":1,"entries":[{"index":1,"term":1},{"index":3,"term":1}]}`), "line at byte 50: entry 3@1 after 1@1 in term 1"},
 		{"no first entry", lines(`{"term":1,"entries":[{"index":2,"term":1}]}`), "line at byte 50: entry 2@1 after 0@1 in term 1"},
