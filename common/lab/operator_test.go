@@ -44,7 +44,7 @@ func TestStart_waits_for_the_leader_that_nodes_elect_and_orders_none(t *testing.
 	t.Setenv("FAKE_ELECTED", "n2")
 	l := startLab(t, Options{Stage: 5, Nodes: 3})
 	require.NotContains(t, l.banner(), "Nobody leads")
-	run(t, l, "put x 1 @n2 => ok", "log n1 => nothing", "log n2 => 1@1234 put x=1",
+	run(t, l, "log n1 => nothing", "put x 1 @n2 => ok", "log n2 => 1@1234 put x=1",
 		"kill n2", "timeout 1s", "put x 2 => error unavailable: nobody leads")
 }
 
@@ -82,7 +82,7 @@ func TestOrders_to_a_node_that_cannot_hear_end_in_an_error_at_once(t *testing.T)
 	m.mu.Lock()
 	m.paused = false // as if it hung by itself
 	m.mu.Unlock()
-	run(t, l, "timeout 50ms", "lead n1 => error timeout: outcome unknown: no answer within 50ms")
+	run(t, l, "timeout 500ms", "lead n1 => error timeout: outcome unknown: no answer within 500ms")
 }
 
 func TestLog_shows_the_last_entries_oldest_first(t *testing.T) {
@@ -113,10 +113,10 @@ func TestTrace_shows_what_nodes_write_together_in_one_piece(t *testing.T) {
 		})
 	}
 	all.Wait()
-	run(t, l, "trace off => ok", "get y @n1", "get y @n2", "put say end @n1 => ok")
+	run(t, l, "trace off => ok", "get y @n1", "get y @n2")
 	require.NoError(t, l.Close())
 
-	traced := strings.Replace(out.String(), "n1 | end\n", "", 1)
+	traced := out.String()
 	for _, id := range []string{"n1", "n2"} {
 		event := func(op string) string {
 			return fmt.Sprintf("%s | %s arrives\n%[1]s |   a thought of %[1]s\n%[1]s |   another\n", id, op)
