@@ -210,8 +210,8 @@ func TestDrive_tells_what_failed_from_what_is_unknown(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := w
-			if c.answer != "" {
-				w.Patience = checkTimeout // an answer that is late would be unknown
+			if c.want == Violation {
+				w.Patience = checkTimeout // an acknowledgement that comes too late is none
 			}
 			h := NewHistory()
 			w.Drive(t.Context(), h, serveGets(t, c.answer))
