@@ -103,8 +103,8 @@ func (p puzzle) lostAppend() string {
 		lost := p.saw.exact == nil && p.saw.length >= 0 && p.saw.length < e.answer.Length ||
 			p.saw.exact != nil && !strings.Contains(p.saw.exact.value, e.op.Value)
 		if lost {
-			return fmt.Sprintf("but %s, before that %s began at %s, and nothing replaced or deleted %s in between",
-				earlier(e), noun(p.culprit.op), ms(p.culprit.begin), name(e.op.Key))
+			return fmt.Sprintf("but %s, %s, and nothing replaced or deleted %s in between",
+				earlier(e), p.culprit.began(), name(e.op.Key))
 		}
 	}
 	return ""
@@ -243,8 +243,8 @@ func (p puzzle) overtaken() string {
 	if witness == nil {
 		return ""
 	}
-	return fmt.Sprintf("but %s, before that %s began at %s, and nothing %s in between",
-		earlier(*witness), noun(p.culprit.op), ms(p.culprit.begin), p.saw.made(p.culprit.op.Key))
+	return fmt.Sprintf("but %s, %s, and nothing %s in between",
+		earlier(*witness), p.culprit.began(), p.saw.made(p.culprit.op.Key))
 }
 
 // better reports whether e is easier to follow as a witness than o: one that wrote

@@ -20,6 +20,11 @@
 // value each time, and end with a read of every key. A check that runs out of time is
 // not a pass, but what is plain without a search is still found and explained.
 //
+// # Answers that may be outdated
+//
+// A read whose answer says how outdated it may be need not be linearizable, and is held to its word instead: see
+// [Call.ReturnStale].
+//
 // # What it does not see
 //
 // Keys are judged one by one, so an operation on many keys (a list) has no place
@@ -112,6 +117,9 @@ type event struct {
 	end     moment // not of one in flight or unknown
 	outcome outcome
 	answer  Answer // of one that was answered
+	// stale: the answer may be outdated, by age.
+	stale bool
+	age   time.Duration
 }
 
 // A moment is a place in the order of all that a history recorded, and its time.
@@ -188,9 +196,14 @@ func (h *History) moment() moment {
 func (h *History) byKey() map[string][]event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	keys := make(map[string][]event)
+	var events []event
 	for _, c := range h.calls {
-		keys[c.op.Key] = append(keys[c.op.Key], c.event)
+		events = append(events, c.event)
+	}
+	moveBack(events)
+	keys := make(map[string][]event)
+	for _, e := range events {
+		keys[e.op.Key] = append(keys[e.op.Key], e)
 	}
 	return keys
 }

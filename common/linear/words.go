@@ -72,7 +72,12 @@ func noun(op Op) string {
 }
 
 // claim says what the client was told, and when: `c2 read x = "1" at 412 ms`.
-func claim(e event) string { return told(e, "") + " at " + ms(e.end) }
+func claim(e event) string {
+	if e.stale {
+		return told(e, "") + ", outdated by at most " + ms(moment{at: e.age}) + ", at " + ms(e.end)
+	}
+	return told(e, "") + " at " + ms(e.end)
+}
 
 // earlier says what a client had been told before something else.
 func earlier(e event) string { return told(e, "had ") + " at " + ms(e.end) }
