@@ -57,6 +57,7 @@ func FuzzStep(f *testing.F) {
 		`{"term":4,"append":{"prev_index":3,"prev_term":4,"entries":[{"index":4,"term":4,"command":"x"}],"commit":4}}`,
 		`{"term":4,"append":{"prev_index":3,"prev_term":4,"commit":3}} {"term":5,"append":{"prev_index":0,"entries":[{"index":1,"term":5}],"commit":9}}`,
 		`{"term":4,"append":{"prev_index":18446744073709551615,"prev_term":4,"entries":[{"index":0,"term":4}],"commit":18446744073709551615}}`,
+		`{"term":4,"append":{"prev_index":3,"prev_term":4,"entries":[{"index":9,"term":4}]}} {"term":4,"append":{"prev_index":3,"prev_term":4,"entries":[{"index":4,"term":2}]}}`,
 		`{"term":18446744073709551615,"append":{"prev_index":2,"prev_term":1,"entries":[{"index":3,"term":18446744073709551615}]}}`,
 		`{"term":4,"appended":{"success":true,"index":3}} {"term":4,"appended":{"success":true,"index":5}} {"term":4,"appended":{"index":6,"hint_index":2,"hint_term":1}}`,
 		`{"term":4,"appended":{"success":true,"index":18446744073709551615}}`,

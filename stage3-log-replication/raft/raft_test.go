@@ -168,7 +168,7 @@ func TestNode_says_no_more_who_leads_once_that_term_is_over(t *testing.T) {
 	require.Equal(t, None, r.Status().Leader)
 }
 
-func TestStep_ignores_what_is_no_message_to_this_node_from_another_of_the_cluster(t *testing.T) {
+func TestStep_ignores_what_is_no_message(t *testing.T) {
 	good := AppendEntries{PrevLogIndex: 2, PrevLogTerm: 1, Entries: entries(3, 4, 6)}
 	for _, c := range []struct {
 		name string

@@ -82,9 +82,9 @@ func TestFollower_receives_AppendEntries(t *testing.T) {
 		{"ignores all of a message that would", []Term{1, 2},
 			4, AppendEntries{0, 0, entries(1, 3, 4), 2}, nil, []Term{1, 2}, 0, 1},
 
-		{"newer term, empty log", nil,
+		{"empty log in a newer term", nil,
 			7, AppendEntries{3, 1, entries(4, 7), 0}, refused(3, 0, 0), nil, 0, 0},
-		{"newer term, the first entries", nil,
+		{"the first entries in a newer term", nil,
 			7, AppendEntries{0, 0, entries(1, 1, 7), 1}, success(2), []Term{1, 7}, 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -143,7 +143,9 @@ func TestFollower_ends_with_the_leaders_log_in_whatever_order_appends_come(t *te
 			var applied []Entry
 			promised := Index(0)
 			for _, a := range slices.Concat(order, order[:2], messages) {
+				before := r.Status().CommitIndex
 				r.Step(appendTo("n2", 1, a))
+				require.GreaterOrEqual(t, r.Status().CommitIndex, before)
 				rd := ready(r)
 				applied = append(applied, rd.Committed...)
 				if reply := rd.Messages[0].AppendEntriesReply; reply.Success {
@@ -190,7 +192,7 @@ func TestLeader_that_was_deposed_is_told_the_newer_term(t *testing.T) {
 
 // What the leader sends, and when.
 
-func TestLeader_sends_a_heartbeat_when_its_time_has_come_to_those_for_whom_there_is_nothing_else(t *testing.T) {
+func TestLeader_sends_a_heartbeat_when_there_is_nothing_else(t *testing.T) {
 	r := established(options("n1", 3)) // HeartbeatTicks: 5
 	heartbeat := AppendEntries{PrevLogIndex: 1, PrevLogTerm: 1, LeaderCommit: 1}
 	r.Tick() // the one of the term's beginning is long over
@@ -223,7 +225,7 @@ func TestLeader_sends_a_heartbeat_when_its_time_has_come_to_those_for_whom_there
 	requireReady(t, r, Ready{Appends: []Message{appendTo("n2", 1, heartbeat), appendTo("n3", 1, heartbeat)}})
 }
 
-func TestLeader_sends_on_without_waiting_for_answers_as_far_as_the_window_goes(t *testing.T) {
+func TestLeader_sends_on_without_waiting_until_the_window_is_full(t *testing.T) {
 	o := options("n1", 2)
 	o.MaxInflight = 3
 	r := established(o)
@@ -278,7 +280,15 @@ func TestLeader_sends_one_message_at_a_time_until_it_knows_where_the_logs_agree(
 	requireSame(t, []Message{appendTo("n2", 3, AppendEntries{5, 3, []Entry{{6, 3, command("3")}}, 5})}, ready(r).Appends)
 	_, _, err = r.Propose(command("4"))
 	require.NoError(t, err)
-	require.Len(t, ready(r).Appends, 1)
+	requireSame(t, []Message{appendTo("n2", 3, AppendEntries{6, 3, []Entry{{7, 3, command("4")}}, 5})}, ready(r).Appends)
+
+	// Nor does it once it does not know it any more: of the two, the first was lost.
+	r.Step(replied("n2", 3, AppendEntriesReply{Index: 6, HintIndex: 5, HintTerm: 3}))
+	lost := []Entry{{6, 3, command("3")}, {7, 3, command("4")}}
+	requireSame(t, []Message{appendTo("n2", 3, AppendEntries{5, 3, lost, 5})}, ready(r).Appends)
+	_, _, err = r.Propose(command("5"))
+	require.NoError(t, err)
+	require.Empty(t, ready(r).Appends)
 }
 
 func TestLeader_cuts_a_backlog_into_messages_of_bounded_size(t *testing.T) {
@@ -303,7 +313,7 @@ func TestLeader_cuts_a_backlog_into_messages_of_bounded_size(t *testing.T) {
 
 // What the leader learns from answers (Figure 2, leaders, third rule).
 
-func TestLeader_learns_from_an_answer_what_its_request_vouched_for(t *testing.T) {
+func TestLeader_learns_what_the_request_vouched_for(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		answers []Message // to 2@1 and 3@1, which are on their way one after the other; 4@1 is not
@@ -321,13 +331,13 @@ func TestLeader_learns_from_an_answer_what_its_request_vouched_for(t *testing.T)
 		{"of another", []Message{appended("n3", 1, 3)}, 1, 4},
 
 		{"refused", []Message{replied("n2", 1, AppendEntriesReply{Index: 2, HintIndex: 1, HintTerm: 1})}, 1, 2},
-		{"refused, it has less than it had", []Message{replied("n2", 1, AppendEntriesReply{Index: 2})}, 1, 2},
-		{"refused, before what it has", []Message{replied("n2", 1, AppendEntriesReply{Index: 1})}, 1, 4},
-		{"refused, overtaken by a success", []Message{appended("n2", 1, 2), replied("n2", 1, AppendEntriesReply{Index: 2, HintIndex: 1, HintTerm: 1})}, 2, 4},
-		{"refused, not sent", []Message{replied("n2", 1, AppendEntriesReply{Index: 4, HintIndex: 1, HintTerm: 1})}, 1, 4},
-		{"refused, in an earlier term", []Message{replied("n2", 0, AppendEntriesReply{Index: 2, HintIndex: 1, HintTerm: 1})}, 1, 4},
-		{"refused, and there twice", []Message{replied("n2", 1, AppendEntriesReply{Index: 3, HintIndex: 1, HintTerm: 1}), replied("n2", 1, AppendEntriesReply{Index: 3, HintIndex: 1, HintTerm: 1})}, 1, 2},
-		{"refused, then the success of an earlier one", []Message{replied("n2", 1, AppendEntriesReply{Index: 3, HintIndex: 1, HintTerm: 1}), appended("n2", 1, 2)}, 2, 3},
+		{"refused and has less than it had", []Message{replied("n2", 1, AppendEntriesReply{Index: 2})}, 1, 2},
+		{"refused before what it has", []Message{replied("n2", 1, AppendEntriesReply{Index: 1})}, 1, 4},
+		{"refusal overtaken by a success", []Message{appended("n2", 1, 2), replied("n2", 1, AppendEntriesReply{Index: 2, HintIndex: 1, HintTerm: 1})}, 2, 4},
+		{"refusal of what was not sent", []Message{replied("n2", 1, AppendEntriesReply{Index: 4, HintIndex: 1, HintTerm: 1})}, 1, 4},
+		{"refusal of an earlier term", []Message{replied("n2", 0, AppendEntriesReply{Index: 2, HintIndex: 1, HintTerm: 1})}, 1, 4},
+		{"refusal that is there twice", []Message{replied("n2", 1, AppendEntriesReply{Index: 3, HintIndex: 1, HintTerm: 1}), replied("n2", 1, AppendEntriesReply{Index: 3, HintIndex: 1, HintTerm: 1})}, 1, 2},
+		{"refusal before the success of an earlier append", []Message{replied("n2", 1, AppendEntriesReply{Index: 3, HintIndex: 1, HintTerm: 1}), appended("n2", 1, 2)}, 2, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := established(options("n1", 3))
@@ -419,7 +429,7 @@ func TestLeader_commits_with_a_majority_of_all_nodes(t *testing.T) {
 }
 
 // §5.4.2, and Figure 8: what an earlier term left is not committed by counting, but with the first entry of this term.
-func TestLeader_commits_entries_of_earlier_terms_with_one_of_its_own_only(t *testing.T) {
+func TestLeader_commits_entries_of_earlier_terms_with_one_of_its_own(t *testing.T) {
 	log := entries(1, 1, 1, 2, 2)
 	r := leader(options("n1", 5), log...) // term 6, with 5@6
 	for _, index := range []Index{1, 2, 3, 4} {
@@ -621,7 +631,7 @@ func TestLeader_makes_every_log_of_Figure_7_its_own(t *testing.T) {
 		{"the same", figure7, figure7, 0},
 		{"empty", figure7, nil, 1},
 		{"nothing in common", []Term{2, 2, 2}, []Term{1, 1, 1, 1}, 1},
-		{"nothing in common, theirs is newer", []Term{1, 1, 1}, []Term{2, 2, 2, 2}, 1},
+		{"nothing in common and theirs is newer", []Term{1, 1, 1}, []Term{2, 2, 2, 2}, 1},
 		{"fifty and fifty", slices.Concat([]Term{1}, slices.Repeat([]Term{3}, 50)), slices.Concat([]Term{1}, slices.Repeat([]Term{2}, 50)), 1},
 		{"terms in turn", []Term{1, 3, 3, 5, 5, 7, 7}, []Term{1, 2, 2, 4, 4, 6, 6}, 3},
 	} {
@@ -667,7 +677,7 @@ func TestFollower_that_is_10_000_entries_behind_catches_up_in_few_round_trips(t 
 	require.Equal(t, 2*4, g.steps)
 }
 
-func TestLeader_sends_each_command_to_each_follower_once_and_nothing_when_idle_but_heartbeats(t *testing.T) {
+func TestLeader_sends_each_command_once_and_only_heartbeats_when_idle(t *testing.T) {
 	g := newGroup(t, options("", 0), nil, nil, nil)
 	g.lead("n1")
 	g.heartbeat()
@@ -760,7 +770,7 @@ func TestLeader_with_an_older_log_replaces_newer_entries_that_are_not_committed(
 	require.Equal(t, append(entries(1, 1, 1), noop(3, 4)), g.applied["n3"])
 }
 
-func TestLeader_whose_messages_are_lost_after_some_time_goes_on_when_they_are_not(t *testing.T) {
+func TestLeader_recovers_from_any_loss(t *testing.T) {
 	for after := range 12 {
 		o := options("", 0)
 		o.MaxInflight = 3
