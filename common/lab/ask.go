@@ -139,7 +139,7 @@ func (l *Lab) askAt(ctx context.Context, m *member, r wire.Request) (wire.Respon
 // left, it dials a new one, once.
 func (l *Lab) askNode(ctx context.Context, m *member, r wire.Request) (wire.Response, error) {
 	if c := l.client.conn(m.ID); c != nil {
-		resp, err := c.Do(ctx, r)
+		resp, err := do(ctx, c, r)
 		if !errors.Is(err, wire.ErrNotSent) || ctx.Err() != nil {
 			return resp, err
 		}
@@ -155,7 +155,20 @@ func (l *Lab) askNode(ctx context.Context, m *member, r wire.Request) (wire.Resp
 	if err != nil {
 		return wire.Response{}, err
 	}
-	return c.Do(ctx, r)
+	return do(ctx, c, r)
+}
+
+// do sends a request over c. Where ctx was over before, the error says so in plain words.
+func do(ctx context.Context, c *wire.Conn, r wire.Request) (wire.Response, error) {
+	resp, err := c.Do(ctx, r)
+	switch {
+	case !errors.Is(err, wire.ErrNotSent):
+	case errors.Is(err, context.Canceled):
+		err = fmt.Errorf("%w: interrupted", wire.ErrNotSent)
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("%w: the time was up", wire.ErrNotSent)
+	}
+	return resp, err
 }
 
 // dial connects the client to an address, through the forwarder if there is one. Its error is short.

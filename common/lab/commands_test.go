@@ -132,7 +132,7 @@ func TestAsk_follows_redirects_and_asks_another_where_nothing_happened(t *testin
 	require.Equal(t, "n1", l.client.leaderNow())
 	run(t, l, "put x 2 @n2 => error not_leader: n2 only follows (the leader is n1)", "wait get x @n3 => 1")
 
-	run(t, l, "kill n1 => ok", "get x => 1",
+	run(t, l, "wait get x @n2 => 1", "kill n1 => ok", "get x => 1",
 		"put x 3 => error unavailable: no node takes it: n1: not sent: connection refused")
 }
 
@@ -151,6 +151,17 @@ func TestAsk_goes_round_until_a_node_takes_it_where_leaders_change(t *testing.T)
 	}()
 	run(t, l, "put x 3 => ok")
 	require.NoError(t, <-ordered)
+}
+
+func TestAsk_that_is_over_before_it_begins_sends_nothing_and_says_so_in_plain_words(t *testing.T) {
+	l := startLab(t, Options{})
+	run(t, l, "put x 1 => ok")
+	interrupted, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	answer, err := l.Run(interrupted, "append x 2")
+	require.NoError(t, err)
+	require.Equal(t, "error unavailable: not sent: interrupted", answer)
+	run(t, l, "timeout 1ns", "append x 3 => error unavailable: not sent: the time was up", "timeout 2s", "get x => 1")
 }
 
 func TestAsk_never_sends_again_what_may_have_happened(t *testing.T) {

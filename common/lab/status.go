@@ -125,5 +125,5 @@ func askDirectly(ctx context.Context, addr string, r wire.Request) (wire.Respons
 		return wire.Response{}, err
 	}
 	defer c.Close()
-	return c.Do(ctx, r)
+	return do(ctx, c, r)
 }
