@@ -99,7 +99,8 @@ func TestLog_never_changes_what_it_handed_out(t *testing.T) {
 	}
 	require.Equal(t, entries(1, 1, 1, 2, 2, 2, 2), l.entries)
 	l.cut(4)
-	l.append(entries(4, 3, 3, 3, 3)...)
+	l.append(entries(4, 3)...)
+	l.append(entries(5, 3, 3, 3)...)
 	require.Equal(t, before, out)
 }
 
