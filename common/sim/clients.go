@@ -39,11 +39,7 @@ func (s *simulation) call() {
 		return
 	}
 	s.plan(calls, nil, about(s.rand, s.mix.callEvery))
-	n := s.nodes[s.rand.IntN(len(s.nodes))]
-	if s.operator.ordered >= 0 && s.rand.IntN(8) > 0 {
-		n = s.nodes[s.operator.ordered]
-	}
-	s.hand(n, 1+s.rand.IntN(s.mix.batch))
+	s.hand(s.any(6), 1+s.rand.IntN(s.mix.batch))
 }
 
 // callLeader proposes one command to the leader, after the faults.

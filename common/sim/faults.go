@@ -11,7 +11,7 @@ func (s *simulation) fail() {
 		return
 	}
 	s.plan(fails, nil, about(s.rand, s.mix.faultEvery))
-	n := s.nodes[s.rand.IntN(len(s.nodes))]
+	n := s.any(2) // what befalls a leader shows most
 	until := s.now + between(s.rand, span{1, s.mix.outage})
 	switch s.mix.fault(s.rand) {
 	case crash:
@@ -35,6 +35,14 @@ func (s *simulation) fail() {
 		s.tellOf("net", "splits", fmt.Sprintf("into %b and the rest", sides&(1<<len(s.nodes)-1)))
 		s.split(until, func(number int) bool { return sides>>number&1 == 1 })
 	}
+}
+
+// any draws a node; in leader of 8 times it is the one that was ordered last.
+func (s *simulation) any(leader int) *node {
+	if s.operator.ordered >= 0 && s.rand.IntN(8) < leader {
+		return s.nodes[s.operator.ordered]
+	}
+	return s.nodes[s.rand.IntN(len(s.nodes))]
 }
 
 // split cuts all links between one side and the other.
@@ -92,7 +100,10 @@ func (s *simulation) resume(n *node) {
 
 // heal ends all faults, for good. From here on the operator is careful, whatever he was.
 func (s *simulation) heal() {
-	s.healed = true
+	if s.healed {
+		return
+	}
+	s.healed, s.healedAt = true, s.now
 	s.clients.late = len(s.clients.commands)
 	s.tellOf("all", "heals", "")
 	s.mix.calm()

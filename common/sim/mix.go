@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -10,25 +11,27 @@ import (
 // tick is what a tick takes on a clock that is right.
 const tick = 10 * time.Millisecond
 
-// A mix is what a seed draws: how large the cluster is, and what happens to it. What a probability or a mean is 0 for
-// does not happen.
+// A mix is what a seed draws: how large the cluster is, and what happens to it. What a chance or a time is 0 for does not
+// happen. All are whole numbers, so that a seed is the same run on every machine.
 type mix struct {
 	options Options
-	// length is how long there are faults.
+	// length is how long there are faults at most.
 	length time.Duration
 
-	// The network: how likely each message is lost, delivered twice, and very late; how long others take. In order:
-	// none overtakes another on the same link.
-	loss, twice, late     float64
-	delay, lateness, disk span
-	inOrder               bool
+	// The network: how likely each message is lost, delivered twice, and very late; how long others take, and how much
+	// more those that are late. In order: none overtakes another on the same link.
+	loss, twice, late chance
+	delay, lateness   span
+	inOrder           bool
 
-	// rates are how long a tick takes on each node, in tick.
-	rates []float64
-	// inbox is how much may wait on a node that is busy.
+	// disk is how long a disk takes, rates how long a tick does on each node, in hundredths of tick, inbox how much may
+	// wait on a node that is busy.
+	disk  span
+	rates []int
 	inbox int
 
-	// faultEvery is the mean time between faults, outage how long one lasts, weights how often each kind is drawn.
+	// faultEvery is the mean time between faults, outage how long one lasts at most, weights how often each kind is
+	// drawn.
 	faultEvery, outage time.Duration
 	weights            [faults]int
 
@@ -37,8 +40,11 @@ type mix struct {
 	batch     int
 	// lookEvery is the mean time between looks of the operator, move how likely he then replaces a leader that works.
 	lookEvery time.Duration
-	move      float64
+	move      chance
 }
+
+// A chance is a probability in thousandths.
+type chance int
 
 // A span is a time between two.
 type span struct{ least, most time.Duration }
@@ -66,6 +72,7 @@ func (f fault) String() string {
 }
 
 // draw draws a mix. Most of what may be is absent in half of all seeds: what is always there hides what happens without.
+// Times are drawn by their magnitude: what goes wrong is often a matter of which of two is the shorter.
 func draw(r *rand.Rand) mix {
 	m := mix{
 		options: Options{
@@ -80,11 +87,11 @@ func draw(r *rand.Rand) mix {
 		disk:      swift,
 		inbox:     roomy,
 		batch:     1,
-		callEvery: between(r, span{2 * time.Millisecond, 40 * time.Millisecond}),
-		lookEvery: between(r, span{20 * time.Millisecond, 400 * time.Millisecond}),
+		callEvery: magnitude(r, span{2 * time.Millisecond, 50 * time.Millisecond}),
+		lookEvery: magnitude(r, span{5 * time.Millisecond, 500 * time.Millisecond}),
 	}
 	half := func() bool { return r.IntN(2) == 0 }
-	if half() { // a large cluster with little to carry finds what a small one with much does not
+	if half() {
 		m.options.MaxBatch = 1 + r.IntN(20)
 	}
 	if half() {
@@ -94,29 +101,29 @@ func draw(r *rand.Rand) mix {
 		m.options.MaxUncommitted = 10 + r.IntN(200)
 	}
 	if half() {
-		m.loss = 0.3 * r.Float64() * r.Float64()
+		m.loss = chance(r.IntN(300))
 	}
 	if half() {
-		m.twice = 0.3 * r.Float64()
+		m.twice = chance(r.IntN(300))
 	}
 	if half() {
-		m.late, m.lateness = 0.1*r.Float64(), span{0, between(r, span{10 * time.Millisecond, time.Second})}
+		m.late, m.lateness = chance(r.IntN(200)), span{0, magnitude(r, span{10 * time.Millisecond, 2 * time.Second})}
 	}
 	if half() {
-		m.delay.most = between(r, span{time.Millisecond, 50 * time.Millisecond})
+		m.delay.most = magnitude(r, span{time.Millisecond, 50 * time.Millisecond})
 	}
 	m.inOrder = r.IntN(3) == 0
 	if half() {
-		m.disk.most = between(r, span{time.Millisecond, 50 * time.Millisecond})
+		m.disk.most = magnitude(r, span{time.Millisecond, 50 * time.Millisecond})
 	}
 	if r.IntN(4) == 0 {
 		m.inbox = 2 + r.IntN(16)
 	}
 	uneven := half()
 	for range m.options.Nodes {
-		rate := 1.0
+		rate := 100
 		if uneven {
-			rate = 0.5 + 1.5*r.Float64()
+			rate = 50 + r.IntN(150)
 		}
 		m.rates = append(m.rates, rate)
 	}
@@ -124,8 +131,8 @@ func draw(r *rand.Rand) mix {
 		m.batch = 1 + r.IntN(8)
 	}
 	if r.IntN(8) > 0 {
-		m.faultEvery = between(r, span{10 * time.Millisecond, 500 * time.Millisecond})
-		m.outage = between(r, span{10 * time.Millisecond, 800 * time.Millisecond})
+		m.faultEvery = magnitude(r, span{5 * time.Millisecond, 500 * time.Millisecond})
+		m.outage = magnitude(r, span{5 * time.Millisecond, 500 * time.Millisecond})
 		for f := range m.weights {
 			if half() {
 				m.weights[f] = 1 + r.IntN(4)
@@ -133,7 +140,7 @@ func draw(r *rand.Rand) mix {
 		}
 	}
 	if half() {
-		m.move = 0.3 * r.Float64()
+		m.move = chance(r.IntN(500))
 	}
 	return m
 }
@@ -144,16 +151,14 @@ func (m mix) String() string {
 	o := m.options
 	fmt.Fprintf(&b, "%d nodes, a heartbeat every %d ticks, at most %d bytes in a message, %d messages on their way, %d bytes uncommitted\n",
 		len(o.Nodes), o.HeartbeatTicks, o.MaxBatch, o.MaxInflight, o.MaxUncommitted)
-	fmt.Fprintf(&b, "network: %v, in order: %t, lost: %.3f, twice: %.3f, late by %v: %.3f\n", m.delay, m.inOrder, m.loss, m.twice, m.lateness, m.late)
-	fmt.Fprintf(&b, "nodes: an inbox of %d, a disk that takes %v, ticks of %.2f times %v\n", m.inbox, m.disk, m.rates, tick)
-	fmt.Fprintf(&b, "faults: for %v, one every %v for at most %v:", m.length, m.faultEvery, m.outage)
+	fmt.Fprintf(&b, "network: %v, in order: %t; of 1000 messages %d lost, %d twice, %d late by %v\n", m.delay, m.inOrder, m.loss, m.twice, m.late, m.lateness)
+	fmt.Fprintf(&b, "nodes: an inbox of %d, a disk that takes %v, ticks of %d hundredths of %v\n", m.inbox, m.disk, m.rates, tick)
+	fmt.Fprintf(&b, "faults: for %v, one every %v for at most %v; by weight", m.length, m.faultEvery, m.outage)
 	for f, weight := range m.weights {
-		if weight > 0 {
-			fmt.Fprintf(&b, " %v %d", fault(f), weight)
-		}
+		fmt.Fprintf(&b, " %v %d", fault(f), weight)
 	}
 	fmt.Fprintf(&b, "\nclients: a call every %v, at most %d commands in it\n", m.callEvery, m.batch)
-	fmt.Fprintf(&b, "operator: looks every %v, and replaces a leader that works: %.3f", m.lookEvery, m.move)
+	fmt.Fprintf(&b, "operator: looks every %v, and then in %d of 1000 times replaces a leader that works", m.lookEvery, m.move)
 	return b.String()
 }
 
@@ -181,8 +186,8 @@ func (m *mix) fault(r *rand.Rand) fault {
 // waited for, however little goes into a message.
 func (m *mix) calm() {
 	m.loss, m.twice, m.late, m.move = 0, 0, 0, 0
-	m.delay, m.disk = swift, swift
-	m.inbox = roomy
+	m.delay, m.inOrder = swift, true
+	m.disk, m.inbox = swift, roomy
 }
 
 // between draws from a span, its ends included.
@@ -190,7 +195,15 @@ func between(r *rand.Rand, s span) time.Duration {
 	return s.least + time.Duration(r.Int64N(int64(s.most-s.least)+1))
 }
 
-// about draws a time whose mean is mean: times between things that happen independently of each other.
-func about(r *rand.Rand, mean time.Duration) time.Duration {
-	return 1 + time.Duration(r.ExpFloat64()*float64(mean))
+// magnitude draws from a span, and what is of one magnitude as often as what is of another.
+func magnitude(r *rand.Rand, s span) time.Duration {
+	doublings := bits.Len64(uint64(s.most / s.least))
+	least := s.least << r.IntN(doublings)
+	return between(r, span{least, min(2*least, s.most)})
 }
+
+// about draws a time whose mean is mean.
+func about(r *rand.Rand, mean time.Duration) time.Duration { return between(r, span{1, 2 * mean}) }
+
+// happens draws whether something does.
+func (c chance) happens(r *rand.Rand) bool { return c > 0 && r.IntN(1000) < int(c) }

@@ -42,11 +42,11 @@ func (s *simulation) send(n *node, messages []Message) {
 // dispatch sends one message on its way, and returns its fate if it is not the usual one.
 func (s *simulation) dispatch(from *node, m *Message) (fate string) {
 	to := s.node(m.To)
-	if to == nil || to == from || s.now < s.network.cutUntil[from.number][to.number] || s.happens(s.mix.loss) {
+	if to == nil || to == from || s.now < s.network.cutUntil[from.number][to.number] || s.mix.loss.happens(s.rand) {
 		return "LOST"
 	}
 	s.deliver(from, to, m)
-	if s.happens(s.mix.twice) {
+	if s.mix.twice.happens(s.rand) {
 		s.deliver(from, to, m)
 		return "TWICE"
 	}
@@ -56,7 +56,7 @@ func (s *simulation) dispatch(from *node, m *Message) (fate string) {
 // deliver plans a message's arrival.
 func (s *simulation) deliver(from, to *node, m *Message) {
 	at := s.now + between(s.rand, s.mix.delay)
-	if s.happens(s.mix.late) {
+	if s.mix.late.happens(s.rand) {
 		at += between(s.rand, s.mix.lateness)
 	}
 	last := &s.network.last[from.number][to.number]
@@ -75,9 +75,4 @@ func (s *simulation) node(id string) *node {
 		}
 	}
 	return nil
-}
-
-// happens draws whether something of this probability does.
-func (s *simulation) happens(probability float64) bool {
-	return probability > 0 && s.rand.Float64() < probability
 }

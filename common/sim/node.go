@@ -47,18 +47,22 @@ func (s *simulation) arrive(n *node, a arrival) (taken bool) {
 	return true
 }
 
+// endless is how often in a row, at one moment, no core has a reason to want something.
+const endless = 100_000
+
 // work lets a node do what it can do now.
 func (s *simulation) work(n *node) {
-	for n.core != nil && !n.busy && !n.paused && (n.more || len(n.inbox) > 0) {
+	for times := 0; n.core != nil && !n.busy && !n.paused && (n.more || len(n.inbox) > 0); times++ {
+		if times == endless {
+			panic(n.id + " always has more to do")
+		}
 		if !n.more {
 			s.takeIn(n)
 		}
-		var ok bool
-		n.doing, ok, n.told = n.ready()
-		n.more = ok
+		n.doing, n.more, n.told = n.ready()
 		s.tell(n.told)
 		s.checker.stepped(n)
-		if ok {
+		if n.more {
 			s.carryOut(n)
 		}
 	}

@@ -24,14 +24,14 @@ func (s *simulation) look() {
 		s.callLeader()
 	}
 	if s.operator.careless {
-		if n := s.nodes[s.rand.IntN(len(s.nodes))]; n.core != nil && s.happens(0.5) {
+		if n := s.nodes[s.rand.IntN(len(s.nodes))]; n.core != nil {
 			s.order(n)
 		}
 		return
 	}
 	if s.operator.ordered >= 0 {
 		if leader := s.nodes[s.operator.ordered]; leader.leads() {
-			if !s.happens(s.mix.move) {
+			if !s.mix.move.happens(s.rand) {
 				return
 			}
 			s.crash(leader)

@@ -36,6 +36,8 @@ const (
 	Agreement Property = "Agreement"
 	// Liveness: once faults have ended, something new is committed.
 	Liveness Property = "Liveness"
+	// NoPanic: whatever comes, no node ends by itself.
+	NoPanic Property = "No Panic"
 	// Determinism: the same seed is the same run.
 	Determinism Property = "Determinism"
 )

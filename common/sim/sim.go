@@ -3,14 +3,19 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"raftworkbook/common/trace"
 )
 
-// patience is how long the cluster may take, once all faults have ended, until it has committed something new and all
-// nodes have it.
-const patience = 10 * time.Second
+const (
+	// patience is how long the cluster may take, once all faults have ended, until it has committed something new and
+	// all nodes have it.
+	patience = 10 * time.Second
+	// enough events of faults are in a run after these: another seed shows more than a longer one.
+	enough = 10_000
+)
 
 // A simulation is one run of one seed.
 type simulation struct {
@@ -24,8 +29,9 @@ type simulation struct {
 	operator  operator
 	clients   clients
 	checker   checker
-	// healed: there are no faults any more.
-	healed bool
+	// healed: there are no faults any more, since healedAt.
+	healed   bool
+	healedAt time.Duration
 
 	events int
 	hash   uint64 // of all events
@@ -47,13 +53,14 @@ type outcome struct {
 
 // simulate runs a seed. With keep, the outcome has the last events, as many as that.
 func simulate(a Algorithm, seed uint64, careless bool, keep int) outcome {
-	r := rand.New(rand.NewPCG(seed, 0))
-	s := newSimulation(a, r, draw(r), careless, keep)
+	s := newSimulation(a, seed, careless, keep)
 	s.run()
 	return outcome{seed, s.mix, s.checker.found, s.checker.over, s.events, s.hash, s.trace}
 }
 
-func newSimulation(a Algorithm, r *rand.Rand, m mix, careless bool, keep int) *simulation {
+func newSimulation(a Algorithm, seed uint64, careless bool, keep int) *simulation {
+	r := rand.New(rand.NewPCG(seed, 0))
+	m := draw(r)
 	s := &simulation{algorithm: a, rand: r, mix: m, keep: keep, hash: 14695981039346656037}
 	for i, id := range m.options.Nodes {
 		n := &node{host: host{id: id, watched: keep > 0}, number: i}
@@ -62,12 +69,8 @@ func newSimulation(a Algorithm, r *rand.Rand, m mix, careless bool, keep int) *s
 	s.network = newNetwork(len(s.nodes))
 	s.operator = operator{careless: careless, ordered: -1}
 	s.checker = newChecker(s.nodes, careless)
-	for _, n := range s.nodes {
-		s.start(n)
-	}
 	s.plan(calls, nil, about(r, m.callEvery))
 	s.plan(looks, nil, about(r, m.lookEvery))
-	s.plan(heals, nil, m.length)
 	if m.faultEvery > 0 {
 		s.plan(fails, nil, about(r, m.faultEvery))
 	}
@@ -83,12 +86,24 @@ func (s *simulation) plan(k kind, n *node, after time.Duration) {
 	s.queue.push(e)
 }
 
-// run is the simulation: one thing after the other, until something is violated or all is well.
+// run is the simulation: one thing after the other, until something is violated or all is well. A core that panics
+// has violated something, and the seed that shows it must be told.
 func (s *simulation) run() {
-	for !s.checker.over && !s.settled() && s.now < s.mix.length+s.patience() {
+	defer func() {
+		if p := recover(); p != nil {
+			s.checker.violated(NoPanic, "%v\n%s", p, debug.Stack())
+		}
+	}()
+	for _, n := range s.nodes {
+		s.start(n)
+	}
+	for !s.checker.over && !s.settled() && (!s.healed || s.now < s.healedAt+s.patience()) {
 		e := s.queue.pop()
 		s.now = e.at
 		s.happen(e)
+		if s.now > s.mix.length || s.events > enough {
+			s.heal()
+		}
 	}
 	if !s.checker.over {
 		s.end()
@@ -120,7 +135,7 @@ func (s *simulation) happen(e event) {
 		s.mark(e.message.Term, e.message.Appended)
 		s.arrive(n, arrival{message: e.message})
 	case ticks:
-		s.plan(ticks, n, time.Duration(float64(tick)*s.mix.rates[n.number]))
+		s.plan(ticks, n, tick*time.Duration(s.mix.rates[n.number])/100)
 		s.arrive(n, arrival{tick: true})
 	case saved:
 		s.saved(n)
@@ -134,8 +149,6 @@ func (s *simulation) happen(e event) {
 		s.resume(n)
 	case restarts:
 		s.start(n)
-	case heals:
-		s.heal()
 	}
 }
 

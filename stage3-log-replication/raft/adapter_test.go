@@ -74,8 +74,10 @@ func (a *adapter) Log() []sim.Entry   { return simEntries(a.raft.log.entries) }
 
 // Lead gives the order as often as it takes: each one goes on to the node's next term.
 func (a *adapter) Lead(after uint64) {
-	for a.raft.Lead(); uint64(a.raft.currentTerm) <= after; {
-		a.raft.Lead()
+	for range after + 1 {
+		if a.raft.Lead(); uint64(a.raft.currentTerm) > after {
+			return
+		}
 	}
 }
 
