@@ -109,7 +109,7 @@ func TestBugs_each_patch_gets_its_verdict(t *testing.T) {
 		"no_package":   inAdd(headed("B010 The package is not there.", "conuter TestAdd_adds_one"), "return n + 2"),
 	})
 	var out bytes.Buffer
-	err := check(t.Context(), &out, stage)
+	err := check(t.Context(), &out, stage, nil)
 	require.EqualError(t, err, "stage0-fake: 7 of 10 bugs were not caught", "%s", &out)
 
 	report, last, _ := strings.Cut(out.String(), "3 of 10 bugs caught in ")
@@ -145,7 +145,7 @@ func TestBugs_a_data_race_is_caught(t *testing.T) {
 		"races": inWait(headed("B001 It races.", "counter TestWait_waits", "# Flags: -race\n"), line),
 	})
 	var out bytes.Buffer
-	require.NoError(t, check(t.Context(), &out, stage), "%s", &out)
+	require.NoError(t, check(t.Context(), &out, stage, nil), "%s", &out)
 	require.Contains(t, out.String(), "B001   races  caught (race)   TestWait_waits\n         data race in fake/stage0-fake/counter.Wait")
 }
 
@@ -166,17 +166,43 @@ func TestBugs_a_patch_may_bring_and_remove_files(t *testing.T) {
 `,
 	})
 	var out bytes.Buffer
-	require.NoError(t, check(t.Context(), &out, stage), "%s", &out)
+	require.NoError(t, check(t.Context(), &out, stage, nil), "%s", &out)
 	require.NoFileExists(t, filepath.Join(stage.Dir, "counter", "moved.go"))
 }
 
+func TestBugs_what_is_the_same_in_the_stage_before_is_left_out(t *testing.T) {
+	bug := map[string]string{"adds_two": inAdd(headed("B001 Two are added.", "counter TestAdd_adds_one"), "return n + 2")}
+	before, stage := fakeStage(t, bug), fakeStage(t, bug)
+	left := func() int {
+		all, err := patches(stage.Dir)
+		require.NoError(t, err)
+		return len(inherited{stage, before}.fresh(all))
+	}
+	require.Zero(t, left())
+	for _, file := range []string{"counter/counter.go", "counter/counter_test.go", "testdata/bugs/adds_two.patch"} {
+		name := filepath.Join(before.Dir, file)
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		put(t, name, string(text)+"// changed\n")
+		require.Equal(t, 1, left(), file)
+		put(t, name, string(text))
+	}
+	var out bytes.Buffer
+	require.NoError(t, check(t.Context(), &out, stage, &before))
+	require.Contains(t, out.String(), "1 bugs of stage0-fake are those of stage0-fake")
+	require.Contains(t, out.String(), "0 of 0 bugs caught")
+
+	require.NoError(t, os.Remove(filepath.Join(before.Dir, "counter", "counter_test.go")))
+	require.Equal(t, 1, left())
+}
+
 func TestBugs_a_stage_without_any_fails(t *testing.T) {
-	require.EqualError(t, check(t.Context(), &bytes.Buffer{}, fakeStage(t, nil)), "stage0-fake has no bugs in testdata/bugs")
+	require.EqualError(t, check(t.Context(), &bytes.Buffer{}, fakeStage(t, nil), nil), "stage0-fake has no bugs in testdata/bugs")
 }
 
 func TestBugs_all_malformed_patches_are_named(t *testing.T) {
 	stage := fakeStage(t, map[string]string{"a": "# B1 A.\n", "b": ""})
-	err := check(t.Context(), &bytes.Buffer{}, stage)
+	err := check(t.Context(), &bytes.Buffer{}, stage, nil)
 	require.ErrorContains(t, err, "a.patch: a line must name the rule")
 	require.ErrorContains(t, err, "b.patch: the first line must be an id")
 }

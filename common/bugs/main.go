@@ -4,6 +4,8 @@
 //
 //	go run ./common/bugs             every stage
 //	go run ./common/bugs -stage 0    one stage
+//	go run ./common/bugs -new        what a stage has in common with the one before
+//	                                 (patch, code and test) in that one alone
 //
 // A bug is a file NAME.patch, named for its behaviour: a few lines of header and a
 // diff with paths relative to the stage, so that the same patch serves the stages
@@ -41,13 +43,14 @@ import (
 
 func main() {
 	number := flag.Int("stage", -1, "the stage's `number`; all of them if left out")
+	onlyNew := flag.Bool("new", false, "leave out what is the same in the stage before")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: bugs [-stage N]")
+		fmt.Fprintln(os.Stderr, "usage: bugs [-stage N] [-new]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *number)
+	err := run(ctx, *number, *onlyNew)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bugs:", err)
@@ -56,8 +59,8 @@ func main() {
 }
 
 // run checks the bugs of the stage with the given number, or of all stages if it is
-// negative.
-func run(ctx context.Context, number int) error {
+// negative; with onlyNew those that are not the same in the stage before.
+func run(ctx context.Context, number int, onlyNew bool) error {
 	root, err := tree.Root(".")
 	if err != nil {
 		return err
@@ -67,15 +70,20 @@ func run(ctx context.Context, number int) error {
 		return err
 	}
 	if number >= 0 {
-		stage, err := tree.Find(stages, number)
-		if err != nil {
+		if _, err := tree.Find(stages, number); err != nil {
 			return err
 		}
-		stages = []tree.Stage{stage}
 	}
 	var failures []error
-	for _, s := range stages {
-		failures = append(failures, check(ctx, os.Stdout, s))
+	for i, s := range stages {
+		if number >= 0 && s.Number != number {
+			continue
+		}
+		var before *tree.Stage
+		if onlyNew && i > 0 {
+			before = &stages[i-1]
+		}
+		failures = append(failures, check(ctx, os.Stdout, s, before))
 	}
 	return errors.Join(failures...)
 }

@@ -20,8 +20,9 @@ const maxDetail = 110
 
 // check puts in the bugs of one stage, as many at once as there are processors,
 // and prints a row for each as it is known, in order. It fails unless all of them
-// are caught, and if there are none.
-func check(ctx context.Context, out io.Writer, stage tree.Stage) error {
+// are caught, and if there are none. Those that are the same in the stage before are
+// left out, if that is given.
+func check(ctx context.Context, out io.Writer, stage tree.Stage, before *tree.Stage) error {
 	began := time.Now()
 	all, err := patches(stage.Dir)
 	if err != nil {
@@ -29,6 +30,11 @@ func check(ctx context.Context, out io.Writer, stage tree.Stage) error {
 	}
 	if len(all) == 0 {
 		return fmt.Errorf("%s has no bugs in testdata/bugs", stage.Name)
+	}
+	if before != nil {
+		fresh := inherited{stage, *before}.fresh(all)
+		fmt.Fprintf(out, "%d bugs of %s are those of %s, with the same code and the same tests\n", len(all)-len(fresh), stage.Name, before.Name)
+		all = fresh
 	}
 	r := report{out: out, status: statusLine(out)}
 	for _, p := range all {
