@@ -17,6 +17,8 @@ type Algorithm struct {
 	Start func(o Options, disk []any) Core
 	// Record returns what a node would have saved that is in term and has a log of entries.
 	Record func(term uint64, entries []Entry) any
+	// Message returns the message that a text says, as nodes write it on the wire.
+	Message func(text string) (Message, error)
 }
 
 // Options are those of one node.

@@ -52,11 +52,11 @@ func (h *host) lead(after uint64) {
 func (h *host) propose(command []byte) (index, term uint64, err error) {
 	index, term, err = h.core.Propose(command)
 	if h.watched {
-		answer := "refuses: " + fmt.Sprint(err)
+		answer := fmt.Sprint(err)
 		if err == nil {
-			answer = "takes it as " + trace.Place{Index: index, Term: term}.String()
+			answer = "it is " + trace.Place{Index: index, Term: term}.String()
 		}
-		h.note("is asked", "", string(command)+" "+answer)
+		h.note("is asked", "", string(command)+": "+answer)
 	}
 	return index, term, err
 }

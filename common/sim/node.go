@@ -32,9 +32,10 @@ type node struct {
 type arrival struct {
 	message *Message
 	tick    bool
-	lead    bool  // a term later than after
-	call    []int // commands of a client
+	lead    bool // a term later than after
 	after   uint64
+	call    []int // commands of a client, by number; in a script they are words
+	words   []string
 }
 
 // arrive puts something into a node's inbox, if it lives and there is room.

@@ -186,7 +186,7 @@ func TestEverything_happens(t *testing.T) {
 		b.WriteString(text(simulate(broken(""), seed, false, 1<<20)))
 	}
 	for _, what := range []string{
-		"ticks\n", "LOST\n", "TWICE\n", "ordered  to lead\n", "refuses: not the leader\n", "takes it as ", "because  the operator's order\n",
+		"ticks\n", "LOST\n", "TWICE\n", "ordered  to lead\n", ": not the leader\n", ": it is ", "because  the operator's order\n",
 		"pauses\n", "resumes\n", "starts\n", "crashes\n", "crashes  what was being saved is lost\n", "crashes  what was being saved is there\n",
 		"cuts     n1>n2\n", "isolates n1\n", "splits   ", "heals\n",
 	} {

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -31,6 +32,11 @@ var algorithm = sim.Algorithm{
 			record.Entries = append(record.Entries, Entry{Index(e.Index), Term(e.Term), e.Command})
 		}
 		return record
+	},
+	Message: func(text string) (sim.Message, error) {
+		var m Message
+		err := json.Unmarshal([]byte(text), &m)
+		return simMessage(m), err
 	},
 }
 
@@ -129,10 +135,15 @@ func simEntries(entries []Entry) []sim.Entry {
 func simMessages(messages []Message) []sim.Message {
 	all := make([]sim.Message, len(messages))
 	for i, m := range messages {
-		all[i] = sim.Message{From: m.From, To: m.To, Body: m, Term: uint64(m.Term)}
-		if reply := m.AppendEntriesReply; reply != nil && reply.Success {
-			all[i].Appended = uint64(reply.Index)
-		}
+		all[i] = simMessage(m)
 	}
 	return all
+}
+
+func simMessage(m Message) sim.Message {
+	s := sim.Message{From: m.From, To: m.To, Body: m, Term: uint64(m.Term)}
+	if reply := m.AppendEntriesReply; reply != nil && reply.Success {
+		s.Appended = uint64(reply.Index)
+	}
+	return s
 }
