@@ -63,8 +63,7 @@ func TestLead_forgets_what_followers_had_in_an_earlier_term(t *testing.T) {
 	first := AppendEntries{PrevLogIndex: 3, PrevLogTerm: 4, Entries: []Entry{noop(4, 7)}, LeaderCommit: 3}
 	requireSame(t, []Message{appendTo("n2", 7, first), appendTo("n3", 7, first)}, rd.Messages[1:]) // after the reply to n2
 	for range 2 {
-		_, _, err := r.Propose(command("a"))
-		require.NoError(t, err)
+		propose(t, r, "a")
 		requireSame(t, []Message(nil), ready(r).Appends, "nobody has answered yet")
 	}
 	r.Step(appended("n2", 7, 4))

@@ -64,16 +64,18 @@ func established(o Options, log ...Entry) *Raft {
 	return r
 }
 
+// propose proposes the text, which r must take.
+func propose(t *testing.T, r *Raft, text string) {
+	t.Helper()
+	_, _, err := r.Propose(command(text))
+	require.NoError(t, err)
+}
+
 func lastOf(log []Entry) (last Entry) {
 	if len(log) > 0 {
 		last = log[len(log)-1]
 	}
 	return last
-}
-
-// following are AppendEntries of entries that follow a place.
-func following(prev Index, term Term, entries []Entry, commit Index) AppendEntries {
-	return AppendEntries{PrevLogIndex: prev, PrevLogTerm: term, Entries: entries, LeaderCommit: commit}
 }
 
 // Messages between n1, who leads, and the others.
@@ -186,13 +188,13 @@ func TestStep_ignores_what_is_no_message(t *testing.T) {
 		{"to nobody", Message{From: "n1", Term: 9, AppendEntries: &good}},
 		{"no body", Message{From: "n1", To: "n2", Term: 9}},
 		{"two bodies", Message{From: "n1", To: "n2", Term: 9, AppendEntries: &good, AppendEntriesReply: &AppendEntriesReply{}}},
-		{"a gap before the entries", appendTo("n2", 9, following(1, 1, entries(3, 4), 0))},
-		{"a gap between entries", appendTo("n2", 9, following(2, 1, append(entries(3, 4), entries(5, 4)...), 0))},
-		{"an entry twice", appendTo("n2", 9, following(2, 1, append(entries(3, 4), entries(3, 4)...), 0))},
-		{"entries whose term is older than what they follow", appendTo("n2", 9, following(2, 4, entries(3, 3), 0))},
-		{"entries whose terms fall", appendTo("n2", 9, following(2, 1, entries(3, 4, 3), 0))},
-		{"an entry of a term that is yet to come", appendTo("n2", 9, following(2, 1, entries(3, 4, 10), 0))},
-		{"entries after one of a term that is yet to come", appendTo("n2", 9, following(2, 10, nil, 0))},
+		{"a gap before the entries", appendTo("n2", 9, AppendEntries{1, 1, entries(3, 4), 0})},
+		{"a gap between entries", appendTo("n2", 9, AppendEntries{2, 1, append(entries(3, 4), entries(5, 4)...), 0})},
+		{"an entry twice", appendTo("n2", 9, AppendEntries{2, 1, append(entries(3, 4), entries(3, 4)...), 0})},
+		{"entries whose term is older than what they follow", appendTo("n2", 9, AppendEntries{2, 4, entries(3, 3), 0})},
+		{"entries whose terms fall", appendTo("n2", 9, AppendEntries{2, 1, entries(3, 4, 3), 0})},
+		{"an entry of a term that is yet to come", appendTo("n2", 9, AppendEntries{2, 1, entries(3, 4, 10), 0})},
+		{"entries after one of a term that is yet to come", appendTo("n2", 9, AppendEntries{2, 10, nil, 0})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := follower(1, entries(1, 1, 1)...)
@@ -260,32 +262,32 @@ func TestPropose_takes_a_bounded_number_of_bytes_without_a_majority(t *testing.T
 	o := options("n1", 3)
 	o.MaxUncommitted = 8
 	r := established(o)
-	propose := func(text string) error { _, _, err := r.Propose(command(text)); return err }
+	try := func(text string) error { _, _, err := r.Propose(command(text)); return err }
 
-	require.NoError(t, propose("12"))
-	require.ErrorIs(t, propose("123"), ErrTooMuch, "4 and 5 bytes")
-	require.NoError(t, propose("ab"), "4 and 4 bytes")
-	require.ErrorIs(t, propose(""), ErrTooMuch)
+	require.NoError(t, try("12"))
+	require.ErrorIs(t, try("123"), ErrTooMuch, "4 and 5 bytes")
+	require.NoError(t, try("ab"), "4 and 4 bytes")
+	require.ErrorIs(t, try(""), ErrTooMuch)
 	require.EqualValues(t, 3, r.Status().LastIndex, "what was refused has no effect")
 	r.Ready()
 	r.Step(appended("n2", 1, 2))
 	requireReady(t, r, Ready{Committed: []Entry{{2, 1, command("12")}}})
-	require.ErrorIs(t, propose("123"), ErrTooMuch, "half is committed")
-	require.NoError(t, propose("cd"))
+	require.ErrorIs(t, try("123"), ErrTooMuch, "half is committed")
+	require.NoError(t, try("cd"))
 
 	// In a new term all still counts, what was left by others too: nothing of it is committed. A longer log than
 	// the bound is a fact, and only stops what would be added.
 	r.Lead()
-	require.ErrorIs(t, propose(""), ErrTooMuch)
+	require.ErrorIs(t, try(""), ErrTooMuch)
 	r.Step(Message{From: "n2", To: "n1", Term: 5, AppendEntries: &AppendEntries{PrevLogIndex: 2, PrevLogTerm: 1, Entries: entries(3, 5, 5)}})
 	r.Lead()
 	require.Equal(t, len(`"3@5""4@5"`), r.uncommitted)
-	require.ErrorIs(t, propose(""), ErrTooMuch)
+	require.ErrorIs(t, try(""), ErrTooMuch)
 	r.Ready()
 	r.Step(appended("n2", 7, 5))
 	r.Ready()
 	require.Zero(t, r.uncommitted)
-	require.NoError(t, propose("123456"))
+	require.NoError(t, try("123456"))
 }
 
 func TestFollower_does_not_mind_time(t *testing.T) {

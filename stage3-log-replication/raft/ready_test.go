@@ -31,8 +31,7 @@ func TestReady_with_any_one_field_alone_is_not_empty(t *testing.T) {
 // D§10.2.1
 func TestLeader_sends_its_entries_before_it_has_saved_them(t *testing.T) {
 	r := established(options("n1", 3))
-	_, _, err := r.Propose(command("a"))
-	require.NoError(t, err)
+	propose(t, r, "a")
 	a := AppendEntries{PrevLogIndex: 1, PrevLogTerm: 1, Entries: []Entry{{2, 1, command("a")}}, LeaderCommit: 1}
 	requireReady(t, r, Ready{
 		Appends: []Message{appendTo("n2", 1, a), appendTo("n3", 1, a)},
@@ -44,8 +43,7 @@ func TestLeader_sends_its_entries_before_it_has_saved_them(t *testing.T) {
 func TestLeader_sends_nothing_of_a_term_that_it_has_not_saved(t *testing.T) {
 	r := New(options("n1", 3), HardState{}, nil)
 	r.Lead()
-	_, _, err := r.Propose(command("a"))
-	require.NoError(t, err)
+	propose(t, r, "a")
 	rd := ready(r)
 	require.Equal(t, &HardState{1}, rd.HardState)
 	require.Empty(t, rd.Appends)
@@ -71,8 +69,7 @@ func TestLeader_counts_its_own_copy_once_it_is_saved(t *testing.T) {
 		Ready{Committed: []Entry{noop(1, 1)}}) // Ready was called again: all is carried out
 
 	r = established(options("n1", 4)) // n1 and n2 and n3 are a majority
-	_, _, err := r.Propose(command("a"))
-	require.NoError(t, err)
+	propose(t, r, "a")
 	r.Step(appended("n2", 1, 2)) // nobody can have it yet; if they had, our own copy would be missing
 	r.Step(appended("n3", 1, 2))
 	rd := ready(r)
@@ -87,16 +84,15 @@ func TestLeader_counts_its_own_copy_once_it_is_saved(t *testing.T) {
 func TestReady_is_one_for_all_that_came_before_it(t *testing.T) {
 	r := established(options("n1", 3))
 	for _, text := range []string{"a", "b", "c"} {
-		_, _, err := r.Propose(command(text))
-		require.NoError(t, err)
+		propose(t, r, text)
 	}
 	all := []Entry{{2, 1, command("a")}, {3, 1, command("b")}, {4, 1, command("c")}}
 	a := AppendEntries{PrevLogIndex: 1, PrevLogTerm: 1, Entries: all, LeaderCommit: 1}
 	requireReady(t, r, Ready{Appends: []Message{appendTo("n2", 1, a), appendTo("n3", 1, a)}, Entries: all})
 
 	f := follower(1, noop(1, 1))
-	f.Step(appendTo("n2", 1, following(1, 1, all[:1], 1)))
-	f.Step(appendTo("n2", 1, following(2, 1, all[1:], 2)))
+	f.Step(appendTo("n2", 1, AppendEntries{1, 1, all[:1], 1}))
+	f.Step(appendTo("n2", 1, AppendEntries{2, 1, all[1:], 2}))
 	reply := func(index Index) Message {
 		return Message{From: "n2", To: "n1", Term: 1, AppendEntriesReply: &AppendEntriesReply{Success: true, Index: index}}
 	}
