@@ -26,9 +26,10 @@ const (
 	heartbeatTicks = 5
 	// maxBatch is how many bytes of commands go into one message. With what JSON and one long command add, it
 	// still fits a line between nodes.
-	maxBatch = 256 << 10
-	// maxInflight is how many messages with entries may be on their way to one follower.
-	maxInflight = 16
+	maxBatch = 64 << 10
+	// maxInflight is how many messages with entries may be on their way to one follower. With maxBatch it bounds what
+	// one that is far behind takes from the others: of the leader, and of the disks if they are one.
+	maxInflight = 4
 	// maxInbox is how many messages from peers may wait to be taken in. All of them fit one flush.
 	maxInbox = 6
 	// maxWaiting is how many writes may wait for their majority at once, and maxUncommitted how many bytes of
