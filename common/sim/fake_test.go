@@ -72,6 +72,11 @@ func broken(bug string) Algorithm {
 			return f
 		},
 		Record: func(term uint64, entries []Entry) any { return fakeRecord{term, entries} },
+		Message: func(text string) (Message, error) {
+			m := Message{Body: fakeAck{}}
+			_, err := fmt.Sscanf(text, "%s %s %d", &m.From, &m.To, &m.Term)
+			return m, err
+		},
 	}
 }
 

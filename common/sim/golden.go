@@ -24,24 +24,29 @@ func Golden(t *testing.T, a Algorithm, pattern string, update bool) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)), func(t *testing.T) {
-			was, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			is, err := replay(a, string(was))
-			switch {
-			case err != nil:
-				t.Fatalf("%s:%v", file, err)
-			case update:
-				err = os.WriteFile(file, []byte(is), 0o644)
-			case is != string(was):
-				err = fmt.Errorf("%s:%s\n-update writes what they say now", file, difference(string(was), is))
-			}
-			if err != nil {
+			if err := golden(a, file, update); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
+}
+
+// golden plays one file.
+func golden(a Algorithm, file string, update bool) error {
+	was, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	is, err := replay(a, string(was))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s:%w", file, err)
+	case update:
+		return os.WriteFile(file, []byte(is), 0o644)
+	case is != string(was):
+		return fmt.Errorf("%s:%s\n-update writes what they say now", file, difference(string(was), is))
+	}
+	return nil
 }
 
 // replay plays a file and returns it with what the nodes say now.

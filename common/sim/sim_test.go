@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -177,6 +178,51 @@ func TestReport_says_how_to_run_the_seed_again_and_what_happened_last(t *testing
 	require.NotContains(t, said, "another run")
 
 	require.Contains(t, report(simulate(a, 7, false, 0), simulate(broken(""), 7, false, 5)), "another run")
+}
+
+// A recorder is a test that may fail.
+type recorder struct {
+	testing.TB
+	said string
+}
+
+func (r *recorder) Fatal(args ...any) {
+	r.said += fmt.Sprintln(args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatalf(format string, args ...any) { r.Fatal(fmt.Sprintf(format, args...)) }
+func (r *recorder) Log(args ...any)                   { r.said += fmt.Sprintln(args...) }
+func (r *recorder) Logf(format string, args ...any)   { r.Log(fmt.Sprintf(format, args...)) }
+
+// record returns what a test says until it ends.
+func record(t *testing.T, test func(t testing.TB)) string {
+	r, done := &recorder{TB: t}, make(chan struct{})
+	go func() {
+		defer close(done)
+		test(r)
+	}()
+	<-done
+	return r.said
+}
+
+func TestSuite(t *testing.T) {
+	for _, c := range []struct {
+		name, says string
+		test       func(t testing.TB)
+	}{
+		{"one seed at least", "1 seeds, each twice: ", func(t testing.TB) { Careful(t, broken(""), 0, 0) }},
+		{"no more than one", "1 seeds, each twice: ", func(t testing.TB) { Careful(t, broken(""), 3, time.Hour) }},
+		{"the one that is asked for", "go test ./common/sim -run Sim -seed=7\n", func(t testing.TB) { Careful(t, broken("saves no term"), 7, 0) }},
+		{"a violation", "seed 1: Saved First: n", func(t testing.TB) { Careful(t, broken("saves no term"), 0, 0) }},
+		{"a violation that needs no care", "seed 1: Saved First: n", func(t testing.TB) { Careless(t, broken("saves no term"), 0, 0) }},
+		{"a loss", "was acknowledged and is lost", func(t testing.TB) { Careless(t, broken(""), 0, 0) }},
+		{"no loss", "of 50 seeds with a careless operator none lost what was acknowledged", func(t testing.TB) { Careless(t, broken("commits nothing"), 0, 0) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Contains(t, record(t, c.test), c.says)
+		})
+	}
 }
 
 // What a mix may have is there in some seeds, and it happens.

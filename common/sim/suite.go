@@ -19,7 +19,7 @@ const (
 
 // Careful runs one seed after the other under a careful operator, as many as fit into the time, and requires that every
 // property holds. If only is not 0 it runs that seed alone.
-func Careful(t *testing.T, a Algorithm, only uint64, fit time.Duration) {
+func Careful(t testing.TB, a Algorithm, only uint64, fit time.Duration) {
 	t.Helper()
 	s := newSeeds(t, a, only)
 	for s.more(fit) {
@@ -30,7 +30,7 @@ func Careful(t *testing.T, a Algorithm, only uint64, fit time.Duration) {
 
 // Careless does so under a careless operator. What needs no care must hold all the same, and of what does the simulator
 // has to find a loss: that something was acknowledged and is not in the log in the end.
-func Careless(t *testing.T, a Algorithm, only uint64, fit time.Duration) {
+func Careless(t testing.TB, a Algorithm, only uint64, fit time.Duration) {
 	t.Helper()
 	s := newSeeds(t, a, only)
 	loss := ""
@@ -50,7 +50,7 @@ func Careless(t *testing.T, a Algorithm, only uint64, fit time.Duration) {
 
 // seeds is a test that runs them.
 type seeds struct {
-	t         *testing.T
+	t         testing.TB
 	algorithm Algorithm
 	only      uint64
 	seed      uint64 // the next one
@@ -59,7 +59,7 @@ type seeds struct {
 	start     time.Time
 }
 
-func newSeeds(t *testing.T, a Algorithm, only uint64) *seeds {
+func newSeeds(t testing.TB, a Algorithm, only uint64) *seeds {
 	return &seeds{t: t, algorithm: a, only: only, seed: max(only, 1), start: time.Now()}
 }
 
