@@ -22,6 +22,9 @@ const (
 	// dialTime bounds one try to connect, so that a node out of reach leaves time to ask the next.
 	dialTime = 500 * time.Millisecond
 
+	// replyTime is what a node that waits leaves of that for its answer to arrive, but half at most.
+	replyTime = 200 * time.Millisecond
+
 	// roundPause lies between two rounds through all nodes when none takes a request.
 	roundPause = 20 * time.Millisecond
 )
@@ -32,7 +35,47 @@ type client struct {
 	conns    map[string]*wire.Conn // by node
 	leader   string                // who was it last; empty if not known
 	patience time.Duration         // 0 means defaultPatience
+	index    uint64                // the highest that an answer had
+	wrote    *write                // the last write
 	closed   bool
+
+	// series holds that of the session, nil at first. Whoever takes it out puts one back.
+	series chan *series
+}
+
+// send sends a request to one node or, with nil, to the cluster.
+func (l *Lab) send(ctx context.Context, at *member, r wire.Request) (resp wire.Response, err error) {
+	if at != nil {
+		resp, err = l.askAt(ctx, at, r)
+	} else {
+		resp, err = l.ask(ctx, r)
+	}
+	l.client.saw(resp.Index)
+	return resp, err
+}
+
+// read sends a request that changes nothing, and writes the answer with answer if there is one. From stage 4 on
+// no answer may be older than what this client has seen; so a node may have to wait, but not for so long that
+// its refusal comes too late, or that no other could be asked.
+func (l *Lab) read(ctx context.Context, at *member, r wire.Request, answer func(wire.Response) string) (string, error) {
+	if l.opt.Stage >= firstSession {
+		limit := l.client.limit()
+		limit -= min(replyTime, limit/2)
+		if at == nil {
+			limit /= time.Duration(len(l.members))
+		}
+		r.MinIndex, r.TimeoutMS = l.client.seen(), limit.Milliseconds()
+	}
+	resp, err := l.send(ctx, at, r)
+	return l.inWords(resp, err, answer), nil
+}
+
+// inWords writes an answer with answer, or the error there is in its place.
+func (l *Lab) inWords(resp wire.Response, err error, answer func(wire.Response) string) string {
+	if err != nil {
+		return l.errorAnswer(err)
+	}
+	return answer(resp)
 }
 
 // ask sends a request to the cluster: to the leader as far as that is known, then wherever redirects
@@ -46,9 +89,7 @@ func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
 	defer again.Stop()
 	patience := l.client.limit()
 	for deadline := time.Now().Add(patience); ; {
-		round, cancel := context.WithTimeout(ctx, patience)
-		resp, err := l.askAround(round, r)
-		cancel()
+		resp, err := l.askAround(ctx, r, patience)
 		if !elsewhere(err) {
 			return resp, err
 		}
@@ -56,6 +97,9 @@ func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
 		// for that, on a busy machine too, lest a refusal look like an outcome that is unknown.
 		patience = max(time.Until(deadline), defaultPatience)
 		if l.opt.Stage < firstDurable || time.Now().After(deadline) || ctx.Err() != nil {
+			if hasCode(err, "stale") {
+				return wire.Response{}, err
+			}
 			return wire.Response{}, &wire.Error{Code: "unavailable", Message: l.whyNoneTakesIt(ctx, err)}
 		}
 		<-again.C
@@ -78,9 +122,9 @@ func (l *Lab) whyNoneTakesIt(ctx context.Context, err error) string {
 	}
 }
 
-// askAround asks each node once at most, until one takes the request. Otherwise the error is that of the
-// node that was asked first, the most likely leader.
-func (l *Lab) askAround(ctx context.Context, r wire.Request) (wire.Response, error) {
+// askAround asks each node once at most, until one takes the request, and has patience with each. Otherwise the
+// error is that of the node that was asked first, the most likely leader.
+func (l *Lab) askAround(ctx context.Context, r wire.Request, patience time.Duration) (wire.Response, error) {
 	todo := slices.Clone(l.members)
 	next := l.client.leaderNow()
 	var first error
@@ -88,7 +132,7 @@ func (l *Lab) askAround(ctx context.Context, r wire.Request) (wire.Response, err
 		i := max(0, slices.IndexFunc(todo, func(m *member) bool { return m.ID == next }))
 		m := todo[i]
 		todo = slices.Delete(todo, i, i+1)
-		resp, err := l.askNode(ctx, m, r)
+		resp, err := l.askFor(ctx, patience, m, r)
 		if err == nil && r.Op != "get" && r.Op != "list" {
 			l.client.follow(m.ID)
 		}
@@ -107,11 +151,14 @@ func (l *Lab) askAround(ctx context.Context, r wire.Request) (wire.Response, err
 
 // elsewhere reports whether nothing has happened and another node may take the request.
 func elsewhere(err error) bool {
+	return hasCode(err, "not_leader") || hasCode(err, "unavailable") || hasCode(err, "stale") ||
+		errors.Is(err, wire.ErrNotSent)
+}
+
+// hasCode reports whether err is a refusal with this code.
+func hasCode(err error, code string) bool {
 	var refusal *wire.Error
-	if errors.As(err, &refusal) {
-		return refusal.Code == "not_leader" || refusal.Code == "unavailable"
-	}
-	return errors.Is(err, wire.ErrNotSent)
+	return errors.As(err, &refusal) && refusal.Code == code
 }
 
 // redirect is the node that a refusal names as the leader, or empty.
@@ -130,7 +177,11 @@ func (l *Lab) redirect(err error) string {
 
 // askAt sends a request to one node, and reports whatever it answers.
 func (l *Lab) askAt(ctx context.Context, m *member, r wire.Request) (wire.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.client.limit())
+	return l.askFor(ctx, l.client.limit(), m, r)
+}
+
+func (l *Lab) askFor(ctx context.Context, patience time.Duration, m *member, r wire.Request) (wire.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return l.askNode(ctx, m, r)
 }
@@ -230,6 +281,19 @@ func (c *client) setPatience(d time.Duration) {
 	c.patience = d
 }
 
+// saw notes how new an answer was.
+func (c *client) saw(index uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.index = max(c.index, index)
+}
+
+func (c *client) seen() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.index
+}
+
 func (c *client) leaderNow() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -256,7 +320,7 @@ func (c *client) keep(id string, conn *wire.Conn) (*wire.Conn, error) {
 	switch there := c.conns[id]; {
 	case c.closed:
 		conn.Close()
-		return nil, fmt.Errorf("%w: the lab is closed", wire.ErrNotSent)
+		return nil, fmt.Errorf("%w: %w", wire.ErrNotSent, errClosed)
 	case there != nil:
 		conn.Close()
 		return there, nil

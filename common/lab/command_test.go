@@ -165,7 +165,7 @@ func TestSave_writes_a_scene_that_passes_when_it_is_played(t *testing.T) {
 		"put x 1", "get x", `put "a key" ""`, `get "a key"`, "get  y =>  absent", "put big 1", "list", "status", "help",
 		"cas x 1 |", // not an outcome
 		`cas x 1 "|"`, "get y @n2", "timeout 100ms", "cut client<n2", "get x @n2", "get x @n2", "expect error timeout", "heal", "timeout 2s",
-		"get x => 1", "frob", "get x @n9", "expect 3", "kill n3", "# not mine", "put x 2 @n2", "restart n3", "get x @n3",
+		"get x => 1", "append w a", "retry", "after 1ms get w", "run nothing", "frob", "get x @n9", "expect 3", "kill n3", "# not mine", "put x 2 @n2", "restart n3", "get x @n3",
 	} {
 		l.Run(t.Context(), line) // some fail
 	}
@@ -193,6 +193,10 @@ expect error timeout
 heal => ok
 timeout 2s => ok
 wait get x => "|"
+append w a => 1
+retry => 2
+after 1ms get w
+run nothing => ""
 kill n3 => ok
 put x 2 @n2 => error not_leader
 restart n3 => ok

@@ -36,10 +36,13 @@ func commands() []command {
 	return []command{
 		{name: "put", usage: "KEY VALUE [@n1]", help: "set a key; @n1 asks that node alone", run: runPut},
 		{name: "get", usage: "KEY [@n1]", help: "the value of a key, or absent", read: true, run: runGet},
+		{name: "get", usage: "KEY within TIME [@n1]", help: "refused if the answer may be older than that", from: firstSession, read: true, run: runGet},
 		{name: "cas", usage: "KEY OLD NEW [@n1]", help: "set a key that is OLD; absent: if there is none", run: runCas},
 		{name: "delete", usage: "KEY [@n1]", help: "remove a key", run: runDelete},
 		{name: "list", usage: "[PREFIX [DELIMITER]] [@n1]", help: "keys by prefix; one level with a delimiter", read: true, run: runList},
 		{name: "append", usage: "KEY MORE [@n1]", help: "make a value longer; its length", run: runAppend},
+		{name: "retry", help: "send the last write again, as if unanswered", run: runRetry},
+		{name: "run", usage: "put x 1 ...", help: "the stage's own client, on links none can hurt", from: firstClient, run: runProgram},
 		{name: "status", help: "all nodes, asked past all faults", loose: true, run: runStatus},
 		{name: "log", usage: "n1 [COUNT]", help: "its last entries, 20 unless told", from: firstDurable, loose: true, run: runLog},
 		{name: "trace", usage: "on|off [n1]", help: "have it say what it thinks, or all that run", from: firstDurable, run: runTrace},
@@ -59,6 +62,7 @@ func commands() []command {
 
 		{name: "timeout", usage: "TIME", help: "how long to wait for an answer, 2s at first", run: runTimeout},
 		{name: "wait", usage: "COMMAND => OUTCOME", help: "repeat a command until it answers that; 5s"},
+		{name: "after", usage: "TIME COMMAND", help: "carry it out later; its answer comes as news"},
 		{name: "expect", usage: "OUTCOME", help: "check the last answer"},
 		{name: "save", usage: "FILE", help: "write what was done so far as a scene", run: runSave},
 		{name: "help", help: "this", loose: true, run: runHelp},
@@ -142,36 +146,39 @@ func (l *Lab) arguments(args []word, least, most int) ([]word, *member, error) {
 
 var errTooFew = errors.New("something is missing")
 
-// do sends a request to one node or to the cluster, and writes the answer with answer if there is one.
-func (l *Lab) do(ctx context.Context, at *member, r wire.Request, answer func(wire.Response) string) (string, error) {
-	var resp wire.Response
-	var err error
-	if at != nil {
-		resp, err = l.askAt(ctx, at, r)
-	} else {
-		resp, err = l.ask(ctx, r)
-	}
-	if err != nil {
-		return l.errorAnswer(err), nil
-	}
-	return answer(resp), nil
-}
-
 func runPut(ctx context.Context, l *Lab, args []word) (string, error) {
 	args, at, err := l.arguments(args, 2, 2)
 	if err != nil {
 		return "", err
 	}
-	return l.do(ctx, at, wire.Request{Op: "put", Key: args[0].text, Value: &args[1].text},
+	return l.write(ctx, at, wire.Request{Op: "put", Key: args[0].text, Value: &args[1].text},
 		func(wire.Response) string { return "ok" })
 }
 
 func runGet(ctx context.Context, l *Lab, args []word) (string, error) {
-	args, at, err := l.arguments(args, 1, 1)
+	args, at, err := l.arguments(args, 1, 3)
 	if err != nil {
 		return "", err
 	}
-	return l.do(ctx, at, wire.Request{Op: "get", Key: args[0].text}, value)
+	r := wire.Request{Op: "get", Key: args[0].text}
+	if r.MaxStalenessMS, err = l.within(args[1:]); err != nil {
+		return "", err
+	}
+	return l.read(ctx, at, r, value)
+}
+
+// within reads what may follow a get, "within TIME", as milliseconds; nil if nothing follows.
+func (l *Lab) within(args []word) (*uint64, error) {
+	switch {
+	case len(args) == 0:
+		return nil, nil
+	case !args[0].is("within"):
+		return nil, tooMuch(args)
+	case l.opt.Stage < firstSession:
+		return nil, fmt.Errorf("within comes with stage %d; this is stage %d", firstSession, l.opt.Stage)
+	}
+	d, err := duration(args[1:])
+	return new(uint64(d.Milliseconds())), err
 }
 
 // value is the value in a response, or absent.
@@ -200,7 +207,7 @@ func runCas(ctx context.Context, l *Lab, args []word) (string, error) {
 	if !args[1].is("absent") {
 		r.Expect = &args[1].text
 	}
-	return l.do(ctx, at, r, func(r wire.Response) string {
+	return l.write(ctx, at, r, func(r wire.Response) string {
 		switch {
 		case r.Swapped == nil:
 			return malformed(r)
@@ -217,7 +224,7 @@ func runDelete(ctx context.Context, l *Lab, args []word) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.do(ctx, at, wire.Request{Op: "delete", Key: args[0].text}, func(r wire.Response) string {
+	return l.write(ctx, at, wire.Request{Op: "delete", Key: args[0].text}, func(r wire.Response) string {
 		switch {
 		case r.Found == nil:
 			return malformed(r)
@@ -241,7 +248,7 @@ func runList(ctx context.Context, l *Lab, args []word) (string, error) {
 	if len(args) > 1 {
 		r.Delimiter = args[1].text
 	}
-	return l.do(ctx, at, r, func(r wire.Response) string {
+	return l.read(ctx, at, r, func(r wire.Response) string {
 		var lines []string
 		for _, names := range [][]string{r.Keys, r.Prefixes} {
 			for _, name := range names {
@@ -263,7 +270,7 @@ func runAppend(ctx context.Context, l *Lab, args []word) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.do(ctx, at, wire.Request{Op: "append", Key: args[0].text, Value: &args[1].text}, func(r wire.Response) string {
+	return l.write(ctx, at, wire.Request{Op: "append", Key: args[0].text, Value: &args[1].text}, func(r wire.Response) string {
 		if r.Length == nil {
 			return malformed(r)
 		}

@@ -75,6 +75,15 @@ func TestCommands_that_make_no_sense_say_what_would(t *testing.T) {
 		{"save", "something is missing; usage: save FILE"},
 		{"help me", `what is "me" for?`},
 		{"status n1", `what is "n1" for?`},
+		{"retry", "there is no write yet that could be sent again"},
+		{"retry x", `what is "x" for?`},
+		{"get x within 1s", "within comes with stage 4; this is stage 2"},
+		{"get x 1s @n1", `what is "1s" for?`},
+		{"run", "something is missing; usage: run put x 1 ..."},
+		{"after 1s frob", "there is no command frob"},
+		{"after 1s quit", "quit cannot be put off"},
+		{"after 1s after 1s get x", "after cannot be used here; usage: after TIME COMMAND"},
+		{"after 1s expect 1", "expect cannot be used here"},
 	} {
 		answer, err := l.Run(t.Context(), c.line)
 		require.ErrorContains(t, err, c.message, c.line)
@@ -86,7 +95,7 @@ func TestCommands_that_make_no_sense_say_what_would(t *testing.T) {
 
 func TestHelp_shows_what_the_stage_has_within_80_columns(t *testing.T) {
 	help := map[int]string{}
-	for _, stage := range []int{0, 2, 3} {
+	for _, stage := range []int{0, 2, 3, 4} {
 		l := &Lab{opt: Options{Stage: stage}}
 		answer, err := l.Run(t.Context(), "help")
 		require.NoError(t, err)
@@ -105,6 +114,8 @@ func TestHelp_shows_what_the_stage_has_within_80_columns(t *testing.T) {
 	require.Contains(t, help[2], "partition")
 	require.NotContains(t, help[2], "trace")
 	require.Contains(t, help[3], "lead the next term")
+	require.NotContains(t, help[3], "within")
+	require.Contains(t, help[4], "within")
 }
 
 func TestAsk_asks_no_other_node_after_one_that_says_goodbye_without_an_answer(t *testing.T) {

@@ -9,8 +9,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,11 +26,15 @@ import (
 	"raftworkbook/common/wire"
 )
 
-// TestMain makes the test binary serve as a node, if a lab started it, or as a stage's binary, of the
-// stage that FAKE_STAGE names.
+// TestMain makes the test binary serve as a node or a stage's own command, if a lab started it, or as a stage's
+// binary, of the stage that FAKE_STAGE names.
 func TestMain(m *testing.M) {
 	if Child() {
-		fakeNode()
+		if os.Args[1] == "node" {
+			fakeNode()
+		} else {
+			os.Exit(fakeCommand(os.Args[1], os.Args[2:]))
+		}
 		return
 	}
 	if stage := os.Getenv("FAKE_STAGE"); stage != "" {
@@ -39,7 +45,8 @@ func TestMain(m *testing.M) {
 
 // A fake is a node that does just enough: a map, a leader that tells all others of each write and does not
 // care who hears it, and a file if it has a directory. With one it leads by order, or if FAKE_ELECTED names it.
-// It does not know the operation that FAKE_LACKS names.
+// It does not know the operation that FAKE_LACKS names. It remembers sessions, but only where they were opened and
+// not on its disk, and is as old as the last write that it was told of.
 type fake struct {
 	id, via        string
 	clients, peers map[string]string // addresses by node
@@ -52,6 +59,8 @@ type fake struct {
 	log       []string
 	traced    bool
 	data      map[string]string
+	sessions  map[uint64]map[uint64]map[string]any // answers by session and number
+	told      time.Time
 }
 
 // commitTime is how long a fake that was told to lead takes to be of use.
@@ -59,7 +68,8 @@ const commitTime = 50 * time.Millisecond
 
 func fakeNode() {
 	flags := flag.NewFlagSet("node", flag.ExitOnError)
-	f := &fake{clients: map[string]string{}, peers: map[string]string{}, data: map[string]string{}, committed: true, term: 1234}
+	f := &fake{clients: map[string]string{}, peers: map[string]string{}, data: map[string]string{}, committed: true, term: 1234,
+		sessions: map[uint64]map[uint64]map[string]any{}, told: time.Now()}
 	flags.StringVar(&f.id, "id", "", "")
 	flags.StringVar(&f.leader, "leader", "n1", "")
 	flags.StringVar(&f.via, "via", "", "")
@@ -148,8 +158,9 @@ func (f *fake) accept(l net.Listener) {
 					answer(conn, 0, map[string]any{"error": wire.Error{Code: "unavailable", Message: "going down"}})
 					return
 				}
-				answer(conn, r.ID, f.apply(r.Request, r.Told))
-				if !r.Told && (r.Op == "put" || r.Op == "lead") {
+				f.await(r.Request)
+				answer(conn, r.ID, f.once(r.Request, r.Told))
+				if !r.Told && (r.Op == "put" || r.Op == "lead" || r.Op == "register") {
 					f.tell(r.Request)
 				}
 			}
@@ -164,7 +175,7 @@ func (f *fake) refusal(r wire.Request) *wire.Error {
 	switch {
 	case r.Op == os.Getenv("FAKE_LACKS"):
 		return &wire.Error{Code: "unknown_op", Message: r.Op}
-	case !slices.Contains([]string{"put", "append", "cas", "delete"}, r.Op) || f.id == f.leader && f.committed:
+	case !slices.Contains([]string{"put", "append", "cas", "delete", "register"}, r.Op) || f.id == f.leader && f.committed:
 		return nil
 	case f.leader == "" || f.id == f.leader:
 		return &wire.Error{Code: "unavailable", Message: "no leader yet"}
@@ -229,14 +240,55 @@ func (f *fake) tell(r wire.Request) {
 	}
 }
 
-func (f *fake) apply(r wire.Request, told bool) map[string]any {
+// await waits, within the time of a read, until this node is as new as the read wants.
+func (f *fake) await(r wire.Request) {
+	deadline := time.Now().Add(time.Duration(r.TimeoutMS) * time.Millisecond)
+	for again := time.NewTicker(time.Millisecond); f.index() < r.MinIndex && time.Now().Before(deadline); <-again.C {
+	}
+}
+
+// index is how much has happened here.
+func (f *fake) index() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return uint64(len(f.log))
+}
+
+// once carries out what has not been done before.
+func (f *fake) once(r wire.Request, told bool) (answer map[string]any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if told {
+		f.told = time.Now()
+	}
+	if r.Session != 0 && !told {
+		answers, known := f.sessions[r.Session]
+		if answers[r.Seq] != nil {
+			return maps.Clone(answers[r.Seq])
+		}
+		if !known || r.Seq < r.Done {
+			return map[string]any{"error": wire.Error{Code: "session_expired", Message: "who?"}}
+		}
+		defer func() { answers[r.Seq] = maps.Clone(answer) }()
+	}
+	answer = f.apply(r, told)
+	answer["index"] = len(f.log)
+	return answer
+}
+
+// apply carries a request out. The caller holds the lock.
+func (f *fake) apply(r wire.Request, told bool) map[string]any {
 	if f.traced {
 		fmt.Fprintf(os.Stderr, "%s arrives\n  a thought of %s\n  another\n", r.Op, f.id)
 	}
 	old, found := f.data[r.Key]
 	switch r.Op {
+	case "register":
+		f.add("register")
+		if !told {
+			f.sessions[uint64(len(f.log))] = map[uint64]map[string]any{}
+		}
+		return map[string]any{"session": len(f.log)}
 	case "lead":
 		f.term++
 		f.leader = r.Key
@@ -252,6 +304,13 @@ func (f *fake) apply(r wire.Request, told bool) map[string]any {
 		f.traced = *r.Value == "on"
 		return map[string]any{}
 	case "get":
+		age := time.Since(f.told).Milliseconds()
+		switch {
+		case uint64(len(f.log)) < r.MinIndex:
+			return map[string]any{"error": wire.Error{Code: "stale", Message: f.id + " is behind"}}
+		case r.MaxStalenessMS != nil && f.id != f.leader && uint64(age) > *r.MaxStalenessMS:
+			return map[string]any{"error": wire.Error{Code: "stale", Message: fmt.Sprintf("%s is %d ms old", f.id, age)}}
+		}
 		if r.Key == "pid" {
 			return map[string]any{"found": true, "value": fmt.Sprint(os.Getpid())}
 		}
@@ -335,4 +394,30 @@ func (f *fake) list(r wire.Request) map[string]any {
 		keys = keys[:3]
 	}
 	return map[string]any{"keys": keys, "prefixes": slices.Compact(prefixes), "more": more}
+}
+
+// fakeCommand stands in for a stage's own command.
+func fakeCommand(name string, args []string) int {
+	switch name {
+	case "say":
+		fmt.Println(strings.Join(args, "\n"))
+	case "servers":
+		fmt.Println(os.Getenv(serversEnv))
+	case "nothing":
+		fmt.Println()
+	case "flood":
+		fmt.Print(strings.Repeat("x", maxOutput), "y")
+	case "fail":
+		fmt.Println("half an answer")
+		fmt.Fprintf(os.Stderr, "%s\nmore\n", strings.Join(args, " "))
+		return 2
+	case "fall":
+		return 3
+	case "hang": // together with a child
+		child := exec.Command("sleep", "3600")
+		child.Start()
+		os.WriteFile(args[0], fmt.Appendf(nil, "%d %d\n", os.Getpid(), child.Process.Pid), 0o644)
+		child.Wait()
+	}
+	return 0
 }

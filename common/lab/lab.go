@@ -25,8 +25,10 @@ import (
 
 // The stages from which a node takes more flags, and the lab more commands.
 const (
+	firstClient   = 1 // commands for a shell
 	firstCluster  = 2 // nodes that talk to each other
 	firstDurable  = 3 // data on disk, and a leader by order
+	firstSession  = 4 // writes that are known when they come again, and reads that say how old they are
 	firstElection = 5 // a leader that the nodes choose
 )
 
@@ -77,6 +79,11 @@ type Lab struct {
 	client  client
 	session session
 	news    *news
+	later   later
+
+	life  context.Context // ends with Close, which waits for all tasks
+	end   context.CancelFunc
+	tasks sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
@@ -114,6 +121,10 @@ func Start(ctx context.Context, opt Options) (*Lab, error) {
 		opt.Out = io.Discard
 	}
 	l := &Lab{opt: opt, news: startNews(opt.Out)}
+	l.client.series = make(chan *series, 1)
+	l.client.series <- nil
+	l.later.slots = make(chan struct{}, maxLater)
+	l.life, l.end = context.WithCancel(context.Background())
 	if err := l.start(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -250,6 +261,8 @@ func (l *Lab) Close() error {
 	}
 	l.closed = true
 	l.mu.Unlock()
+	l.end()
+	l.tasks.Wait()
 
 	err := each(l.members, l.killNode)
 	l.client.close()
@@ -267,6 +280,19 @@ func (l *Lab) Close() error {
 	defer l.mu.Unlock()
 	return errors.Join(append(l.crashes, err)...)
 }
+
+// begin notes a task that Close will end, by the lab's life, and wait for. It refuses once the lab is closed.
+func (l *Lab) begin() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return errClosed
+	}
+	l.tasks.Add(1)
+	return nil
+}
+
+var errClosed = errors.New("the lab is closed")
 
 func (l *Lab) isClosed() bool {
 	l.mu.Lock()
@@ -330,7 +356,7 @@ func (l *Lab) startNode(ctx context.Context, m *member) error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if l.isClosed() {
-		return errors.New("the lab is closed")
+		return errClosed
 	}
 	if p := m.process(); p != nil {
 		if err := p.kill(); err != nil {

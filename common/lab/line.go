@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -16,6 +17,7 @@ import (
 //	COMMAND
 //	COMMAND => OUTCOME      the answer must be that
 //	wait COMMAND => OUTCOME the command is repeated until its answer is that
+//	after TIME COMMAND      the command is carried out that much later, with an outcome or without
 //	expect OUTCOME          the answer to the command before must have been that
 //
 // A blank line and narration have no words.
@@ -23,7 +25,8 @@ type line struct {
 	words   []word
 	wait    bool
 	expect  bool
-	outcome *outcome // nil if any will do
+	after   time.Duration // 0 for at once
+	outcome *outcome      // nil if any will do
 }
 
 // An outcome is what must follow, with what must follow in other stages where they differ on purpose:
@@ -42,14 +45,17 @@ type stageOutcome struct {
 // said is the line without the outcome of its command; an outcome that is the command is that of the
 // stage.
 func (l line) said(stage int) string {
+	said := join(l.words)
 	switch {
 	case l.wait:
-		return "wait " + join(l.words)
+		said = "wait " + said
 	case l.expect:
-		return "expect " + join(l.outcome.in(stage))
-	default:
-		return join(l.words)
+		said = "expect " + join(l.outcome.in(stage))
 	}
+	if l.after > 0 {
+		said = fmt.Sprintf("after %v %s", l.after, said)
+	}
+	return said
 }
 
 // parse takes a line apart. It knows no commands.
@@ -74,6 +80,15 @@ func parse(text string) (line, error) {
 			l.words = ws[:i]
 			break
 		}
+	}
+	if len(l.words) > 0 && l.words[0].is("after") {
+		if len(l.words) < 3 {
+			return line{}, errors.New("what is to be done, and when? usage: after TIME COMMAND")
+		}
+		if l.after, err = duration(l.words[1:2]); err != nil {
+			return line{}, err
+		}
+		l.words = l.words[2:]
 	}
 	if len(l.words) > 0 && l.words[0].is("wait") {
 		l.wait, l.words = true, l.words[1:]

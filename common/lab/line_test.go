@@ -61,6 +61,9 @@ func TestParse(t *testing.T) {
 		{"wait get x @n2 => 1", "wait get x @n2", "1"},
 		{"expect error timeout", "expect error timeout", "error timeout"},
 		{"get x => 1 | stage2: absent | stage0-1: ok", "get x", "1"},
+		{"after 1s get x", "after 1s get x", ""},
+		{"after 1500ms wait get x => 1 | stage2: absent", "after 1.5s wait get x", "1"},
+		{"put after 1s", "put after 1s", ""},
 	} {
 		ln, err := parse(c.text)
 		require.NoError(t, err, c.text)
@@ -89,6 +92,11 @@ func TestParse_refuses(t *testing.T) {
 		{"get x => stage2: 1", "the first outcome"},
 		{"wait get x", "what for?"},
 		{"wait => 1", "no command before =>"},
+		{"after", "usage: after TIME COMMAND"},
+		{"after 1s", "usage: after TIME COMMAND"},
+		{"after 1s => ok", "usage: after TIME COMMAND"},
+		{"after soon get x", "soon is not a time"},
+		{"after 1s wait get x", "what for?"},
 	} {
 		_, err := parse(c.text)
 		require.ErrorContains(t, err, c.message, c.text)

@@ -44,7 +44,7 @@ func TestStart_waits_for_the_leader_that_nodes_elect_and_orders_none(t *testing.
 	t.Setenv("FAKE_ELECTED", "n2")
 	l := startLab(t, Options{Stage: 5, Nodes: 3})
 	require.NotContains(t, l.banner(), "Nobody leads")
-	run(t, l, "log n1 => nothing", "put x 1 @n2 => ok", "log n2 => 1@1234 put x=1",
+	run(t, l, "log n1 => nothing", "put x 1 @n2 => ok", "log n2 => 1@1234 register 2@1234 put x=1",
 		"kill n2", "timeout 1s", "put x 2 => error unavailable: nobody leads")
 }
 

@@ -78,8 +78,11 @@ func (p *player) play(ctx context.Context, r io.Reader) error {
 			return nil
 		}
 	}
-	if p.unmet != nil {
-		p.failed(p.unmet)
+	if p.unmet != nil && !p.failed(p.unmet) {
+		return nil
+	}
+	if err := p.lab.later.settle(ctx); err != nil {
+		p.failed(err)
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
 		return fmt.Errorf("line %d is longer than %d bytes", number+1, maxLine)
@@ -138,7 +141,7 @@ func (p *player) print(s string) {
 func (p *player) answer(ln line, answer string, err error) {
 	switch {
 	case !p.narrate:
-	case ln.outcome != nil && err == nil:
+	case ln.outcome != nil && ln.after == 0 && err == nil:
 		answer += " " + p.style.good("✓")
 	case err != nil:
 		answer += " " + p.style.bad("✗ "+oneLine(err.Error()))

@@ -84,8 +84,7 @@ func launch(bin, id string, args []string, say func(lines []string), buried func
 		ready:  make(chan struct{}),
 		exited: make(chan struct{}),
 	}
-	// A binary with the race detector stops at the first race, so that the lab hears of it.
-	p.cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=halt_on_error=1 "+os.Getenv("GORACE"))
+	p.cmd.Env = childEnviron()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.WaitDelay = pipeTime
 	out := &lineWriter{say: p.hear(id + " listening on ")}

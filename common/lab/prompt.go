@@ -193,30 +193,45 @@ func (l *Lab) banner() string {
 	return b.String()
 }
 
-// complete is called for each key: a tab completes the word before it, the first to a command, others to
-// a node. Completion goes as far as all candidates agree.
+// complete is called for each key: a tab completes the word before it, as far as all candidates agree.
 func (l *Lab) complete(typed string, pos int, key rune) (string, int, bool) {
 	if key != '\t' {
 		return "", 0, false
 	}
 	start := strings.LastIndexAny(typed[:pos], " ,<>@") + 1
-	var candidates []string
-	if first := strings.Fields(typed[:start]); len(first) == 0 || slices.Equal(first, []string{"wait"}) {
-		for _, c := range commands() {
-			if c.from <= l.opt.Stage {
-				candidates = append(candidates, c.name+" ")
-			}
-		}
-	} else {
-		candidates = append(l.ids(), clientName)
-	}
 	word := typed[start:pos]
-	candidates = slices.DeleteFunc(candidates, func(c string) bool { return !strings.HasPrefix(c, word) })
+	candidates := slices.DeleteFunc(l.candidates(strings.Fields(typed[:start])), func(c string) bool { return !strings.HasPrefix(c, word) })
 	if len(candidates) == 0 {
 		return typed, pos, true // no tab in the line either
 	}
 	done := typed[:start] + commonPrefix(candidates)
 	return done + typed[pos:], len(done), true
+}
+
+// candidates are the words that may follow those before: first a command, then most likely a node.
+func (l *Lab) candidates(before []string) []string {
+	if len(before) > 1 && before[0] == "after" {
+		before = before[2:]
+	}
+	if len(before) > 0 && before[0] == "wait" {
+		before = before[1:]
+	}
+	var names []string
+	switch {
+	case len(before) == 0:
+		for _, c := range commands() {
+			if c.from <= l.opt.Stage {
+				names = append(names, c.name+" ")
+			}
+		}
+	case len(before) == 1 && before[0] == "run":
+		names = []string{"get ", "put ", "cas ", "append ", "delete ", "list ", "status "}
+	case len(before) == 2 && before[0] == "get" && l.opt.Stage >= firstSession:
+		names = append(l.ids(), "within ")
+	default:
+		names = append(l.ids(), clientName)
+	}
+	return names
 }
 
 // commonPrefix is what all begin with.

@@ -33,6 +33,12 @@ func TestComplete(t *testing.T) {
 		{"cut c", "cut client"},
 		{"cut n1>cl", "cut n1>client"},
 		{"wait ge", "wait get "},
+		{"after 1s ki", "after 1s kill "},
+		{"after 1s wait ge", "after 1s wait get "},
+		{"after 1s kill n", "after 1s kill n"},
+		{"run app", "run append "},
+		{"get x w", "get x w"},
+		{"wi", "wi"},
 	} {
 		got, pos, ok := l.complete(c.typed, len(c.typed), '\t')
 		require.True(t, ok)
@@ -44,6 +50,9 @@ func TestComplete(t *testing.T) {
 	require.Equal(t, 5, pos)
 	_, _, ok := l.complete("kil", 3, 'l')
 	require.False(t, ok)
+	l.opt.Stage = 4
+	got, _, _ = l.complete("get x w", 7, '\t')
+	require.Equal(t, "get x within ", got)
 	l.opt.Stage = 0
 	got, _, _ = l.complete("par", 3, '\t')
 	require.Equal(t, "par", got)

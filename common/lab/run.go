@@ -65,13 +65,21 @@ func (l *Lab) Run(ctx context.Context, text string) (answer string, err error) {
 	if c.run == nil {
 		return "", fmt.Errorf("%s cannot be used here; usage: %s %s", c.name, c.name, c.usage)
 	}
-	if ln.wait {
-		answer, err = l.await(ctx, c, ln)
+	if ln.after > 0 {
+		answer, err = l.putOff(c, ln)
 	} else {
-		answer, err = l.carryOut(ctx, c, ln)
+		answer, err = l.perform(ctx, c, ln)
 	}
 	l.session.record(l.opt.Stage, c, ln, text, answer, err)
 	return answer, err
+}
+
+// perform carries out a line, now.
+func (l *Lab) perform(ctx context.Context, c command, ln line) (string, error) {
+	if ln.wait {
+		return l.await(ctx, c, ln)
+	}
+	return l.carryOut(ctx, c, ln)
 }
 
 // carryOut runs a command once and checks its outcome.

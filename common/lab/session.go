@@ -54,7 +54,7 @@ func (s *session) record(stage int, c command, ln line, text, answer string, err
 	s.mu.Unlock()
 	switch {
 	case c.name == "help" || c.name == "save":
-	case ln.outcome != nil && err == nil:
+	case ln.after > 0, ln.outcome != nil && err == nil:
 		s.keep(text)
 	case c.loose:
 		s.keep(join(ln.words))

@@ -42,6 +42,12 @@ type Request struct {
 	After     string  `json:"after,omitempty"`
 	Limit     int     `json:"limit,omitempty"`
 	TimeoutMS int64   `json:"timeout_ms,omitempty"`
+
+	Session        uint64  `json:"session,omitempty"`
+	Seq            uint64  `json:"seq,omitempty"`
+	Done           uint64  `json:"done,omitempty"`
+	MinIndex       uint64  `json:"min_index,omitempty"`
+	MaxStalenessMS *uint64 `json:"max_staleness_ms,omitempty"`
 }
 
 // A Response is one line from a server.
@@ -59,12 +65,16 @@ type Response struct {
 	Status   json.RawMessage `json:"status,omitempty"`
 	Log      []string        `json:"log,omitempty"`
 
+	Session     uint64  `json:"session,omitempty"`
+	Index       uint64  `json:"index,omitempty"`
+	StalenessMS *uint64 `json:"staleness_ms,omitempty"`
+
 	// Raw is the line as it came, without its newline.
 	Raw []byte `json:"-"`
 }
 
 // An Error is what a server says in place of an answer. Every code but "timeout" is definite: nothing
-// happened, and nothing will.
+// happened, and nothing will. Of "session_expired" that holds for this try alone, not for one before it.
 type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`

@@ -108,3 +108,18 @@ func TestConn_says_that_nothing_was_sent(t *testing.T) {
 	_, err := Dial(t.Context(), "127.0.0.1:1")
 	require.ErrorIs(t, err, ErrNotSent)
 }
+
+func TestConn_carries_the_fields_of_sessions_and_staleness(t *testing.T) {
+	talk(t, func(t *testing.T, c *Conn, server net.Conn, in *bufio.Reader) {
+		go func() {
+			line, err := in.ReadString('\n')
+			require.NoError(t, err)
+			require.JSONEq(t, `{"id":1,"op":"get","session":2,"seq":3,"done":4,"min_index":5,"max_staleness_ms":0}`, line)
+			fmt.Fprintln(server, `{"id":1,"ok":true,"session":2,"index":5,"staleness_ms":0}`)
+		}()
+		resp, err := c.Do(t.Context(), Request{Op: "get", Session: 2, Seq: 3, Done: 4, MinIndex: 5, MaxStalenessMS: new(uint64(0))})
+		require.NoError(t, err)
+		resp.Raw = nil
+		require.Equal(t, Response{ID: 1, OK: true, Session: 2, Index: 5, StalenessMS: new(uint64(0))}, resp)
+	})
+}
