@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"raftworkbook/common/trace"
@@ -66,20 +67,25 @@ func (h *host) note(what, from, text string) {
 }
 
 // ready asks for what is to be done. The event, if anybody watches, is what there is to tell now; it has no sends yet.
+// Of a tick that changes nothing there is nothing to tell.
 func (h *host) ready() (rd Ready, ok bool, e *trace.Event) {
 	rd, ok = h.core.Ready()
-	if !h.watched || !ok && len(h.arrived) == 0 {
+	if !h.watched {
 		return rd, ok, nil
 	}
-	if len(h.arrived) == 0 {
-		h.note("goes on", "", "")
+	arrived, was, is := h.arrived, h.was, h.core.State()
+	h.arrived, h.was = nil, is
+	if !ok && was == is && len(rd.Because) == 0 && !slices.ContainsFunc(arrived, func(a trace.Arrival) bool { return a.What != "ticks" }) {
+		return rd, ok, nil
 	}
-	e = &trace.Event{Node: h.id, Arrived: h.arrived, Was: h.was, Is: h.core.State(), Because: rd.Because,
+	if len(arrived) == 0 {
+		arrived = []trace.Arrival{{What: "goes on"}}
+	}
+	e = &trace.Event{Node: h.id, Arrived: arrived, Was: was, Is: is, Because: rd.Because,
 		Commits: places(rd.Committed), Log: places(h.core.Log())}
 	if rd.Save != nil {
 		e.Saves = fmt.Sprint(rd.Save.Record)
 	}
-	h.arrived, h.was = nil, e.Is
 	return rd, ok, e
 }
 

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
@@ -159,12 +158,12 @@ func (s *simulation) mark(numbers ...uint64) {
 	}
 }
 
-// tell keeps an event, and only the last ones.
+// tell keeps an event, if there is one, and only the last ones.
 func (s *simulation) tell(e *trace.Event) {
-	if e == nil || s.keep == 0 {
+	if e == nil {
 		return
 	}
-	e.Time = fmt.Sprint(s.now)
+	e.Time = s.now.Round(time.Microsecond).String()
 	if len(s.trace) == s.keep {
 		s.trace = s.trace[1:]
 	}

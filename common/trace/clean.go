@@ -20,7 +20,7 @@ const (
 func (e Event) clean() Event {
 	e.Time, e.Node = name(e.Time), name(e.Node)
 	e.Was, e.Is = e.Was.clean(), e.Is.clean()
-	e.Saves, e.Commits, e.Log = line(e.Saves), line(e.Commits), line(e.Log)
+	e.Saves, e.Commits, e.Log = line(e.Saves), line(e.Commits), line(end(e.Log))
 
 	arrived, more := most(e.Arrived)
 	e.Arrived = nil
@@ -68,6 +68,15 @@ func most[T any](items []T) (first []T, more string) {
 
 func name(s string) string { return bounded(s, maxName) }
 func line(s string) string { return bounded(s, maxText) }
+
+// end is the last part of a log that is too long: what happens, happens there.
+func end(log string) string {
+	if len(log) <= maxText {
+		return log
+	}
+	_, log, _ = strings.Cut(log[len(log)-maxText+len("... "):], " ")
+	return "... " + log
+}
 
 // bounded is s in at most limit characters, each of which is printed as it is: what cannot be is escaped as in a
 // string of Go. What is too long loses its end.

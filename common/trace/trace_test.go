@@ -145,6 +145,17 @@ func TestEvent_is_bounded(t *testing.T) {
 	}
 }
 
+func TestEvent_has_the_end_of_a_long_log(t *testing.T) {
+	var all []Place
+	for i := range uint64(100) {
+		all = append(all, Place{i + 1, i + 1})
+	}
+	said := Event{Node: "n1", Log: Places(all)}.String()
+	require.Regexp(t, `^n1   log      \.\.\. \d+@\d+ .* 99@99 100@100\n$`, said)
+	require.LessOrEqual(t, len(said), 180)
+	require.Equal(t, "n1   log      1..100@1\n", Event{Node: "n1", Log: "1..100@1"}.String())
+}
+
 func TestEvent_says_how_much_more_there_was(t *testing.T) {
 	require.Contains(t, hostile("x").String(), "     because  and 68 more\n")
 	require.Contains(t, hostile("x").String(), "     sends    ... and 68 more\n")
