@@ -13,7 +13,7 @@ func TestMessage_has_this_form_between_nodes(t *testing.T) {
 		m    Message
 		want string
 	}{
-		{appendTo("n2", 4, AppendEntries{3, 1, []Entry{{4, 2, command("x")}, noop(5, 4)}, 3}),
+		{appendTo("n2", 4, following(3, 1, []Entry{{4, 2, command("x")}, noop(5, 4)}, 3)),
 			`{"from":"n1","to":"n2","term":4,"append":{"prev_index":3,"prev_term":1,"entries":[{"index":4,"term":2,"command":"x"},{"index":5,"term":4}],"commit":3}}`},
 		{appendTo("n2", 4, AppendEntries{}),
 			`{"from":"n1","to":"n2","term":4,"append":{"prev_index":0,"prev_term":0,"commit":0}}`},
@@ -36,10 +36,10 @@ func TestMessage_is_told_in_one_line(t *testing.T) {
 		m    Message
 		want string
 	}{
-		{appendTo("n2", 2, AppendEntries{3, 1, entries(4, 2, 2), 3}), "t2 append prev=3@1 [4@2 5@2] commit=3"},
-		{appendTo("n2", 2, AppendEntries{3, 1, nil, 3}), "t2 append prev=3@1 [] commit=3"},
-		{appendTo("n2", 2, AppendEntries{0, 0, entries(1, 1, 1, 1, 1, 1, 1, 1, 1), 0}), "t2 append prev=0@0 [1@1 2@1 3@1 4@1 5@1 6@1 7@1 8@1] commit=0"},
-		{appendTo("n2", 2, AppendEntries{0, 0, entries(1, 1, 1, 1, 1, 1, 1, 1, 1, 2), 0}), "t2 append prev=0@0 [1@1 ... 9@2] commit=0"},
+		{appendTo("n2", 2, following(3, 1, entries(4, 2, 2), 3)), "t2 append prev=3@1 [4@2 5@2] commit=3"},
+		{appendTo("n2", 2, following(3, 1, nil, 3)), "t2 append prev=3@1 [] commit=3"},
+		{appendTo("n2", 2, following(0, 0, entries(1, 1, 1, 1, 1, 1, 1, 1, 1), 0)), "t2 append prev=0@0 [1@1 2@1 3@1 4@1 5@1 6@1 7@1 8@1] commit=0"},
+		{appendTo("n2", 2, following(0, 0, entries(1, 1, 1, 1, 1, 1, 1, 1, 1, 2), 0)), "t2 append prev=0@0 [1@1 ... 9@2] commit=0"},
 		{appended("n2", 2, 5), "t2 appended 5"},
 		{replied("n2", 2, AppendEntriesReply{Index: 5, HintIndex: 3, HintTerm: 1}), "t2 refused prev=5, try 3@1"},
 		{Message{Term: 2}, "t2 nothing"},

@@ -78,6 +78,11 @@ func lastOf(log []Entry) (last Entry) {
 	return last
 }
 
+// following are AppendEntries of entries that follow a place.
+func following(prev Index, term Term, entries []Entry, commit Index) AppendEntries {
+	return AppendEntries{PrevLogIndex: prev, PrevLogTerm: term, Entries: entries, LeaderCommit: commit}
+}
+
 // Messages between n1, who leads, and the others.
 func appendTo(to string, term Term, a AppendEntries) Message {
 	return Message{From: "n1", To: to, Term: term, AppendEntries: &a}
@@ -188,13 +193,13 @@ func TestStep_ignores_what_is_no_message(t *testing.T) {
 		{"to nobody", Message{From: "n1", Term: 9, AppendEntries: &good}},
 		{"no body", Message{From: "n1", To: "n2", Term: 9}},
 		{"two bodies", Message{From: "n1", To: "n2", Term: 9, AppendEntries: &good, AppendEntriesReply: &AppendEntriesReply{}}},
-		{"a gap before the entries", appendTo("n2", 9, AppendEntries{1, 1, entries(3, 4), 0})},
-		{"a gap between entries", appendTo("n2", 9, AppendEntries{2, 1, append(entries(3, 4), entries(5, 4)...), 0})},
-		{"an entry twice", appendTo("n2", 9, AppendEntries{2, 1, append(entries(3, 4), entries(3, 4)...), 0})},
-		{"entries whose term is older than what they follow", appendTo("n2", 9, AppendEntries{2, 4, entries(3, 3), 0})},
-		{"entries whose terms fall", appendTo("n2", 9, AppendEntries{2, 1, entries(3, 4, 3), 0})},
-		{"an entry of a term that is yet to come", appendTo("n2", 9, AppendEntries{2, 1, entries(3, 4, 10), 0})},
-		{"entries after one of a term that is yet to come", appendTo("n2", 9, AppendEntries{2, 10, nil, 0})},
+		{"a gap before the entries", appendTo("n2", 9, following(1, 1, entries(3, 4), 0))},
+		{"a gap between entries", appendTo("n2", 9, following(2, 1, append(entries(3, 4), entries(5, 4)...), 0))},
+		{"an entry twice", appendTo("n2", 9, following(2, 1, append(entries(3, 4), entries(3, 4)...), 0))},
+		{"entries whose term is older than what they follow", appendTo("n2", 9, following(2, 4, entries(3, 3), 0))},
+		{"entries whose terms fall", appendTo("n2", 9, following(2, 1, entries(3, 4, 3), 0))},
+		{"an entry of a term that is yet to come", appendTo("n2", 9, following(2, 1, entries(3, 4, 10), 0))},
+		{"entries after one of a term that is yet to come", appendTo("n2", 9, following(2, 10, nil, 0))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := follower(1, entries(1, 1, 1)...)

@@ -91,8 +91,8 @@ func TestReady_is_one_for_all_that_came_before_it(t *testing.T) {
 	requireReady(t, r, Ready{Appends: []Message{appendTo("n2", 1, a), appendTo("n3", 1, a)}, Entries: all})
 
 	f := follower(1, noop(1, 1))
-	f.Step(appendTo("n2", 1, AppendEntries{1, 1, all[:1], 1}))
-	f.Step(appendTo("n2", 1, AppendEntries{2, 1, all[1:], 2}))
+	f.Step(appendTo("n2", 1, following(1, 1, all[:1], 1)))
+	f.Step(appendTo("n2", 1, following(2, 1, all[1:], 2)))
 	reply := func(index Index) Message {
 		return Message{From: "n2", To: "n1", Term: 1, AppendEntriesReply: &AppendEntriesReply{Success: true, Index: index}}
 	}

@@ -26,63 +26,63 @@ func TestFollower_receives_AppendEntries(t *testing.T) {
 		commit Index
 	}{
 		{"1 refuses an older term", []Term{1, 1},
-			3, AppendEntries{2, 1, entries(3, 3), 2}, refused(0, 0, 0), []Term{1, 1}, 0, 1},
+			3, following(2, 1, entries(3, 3), 2), refused(0, 0, 0), []Term{1, 1}, 0, 1},
 		{"1 refuses a heartbeat of an older term", []Term{1, 1},
-			3, AppendEntries{2, 1, nil, 2}, refused(0, 0, 0), []Term{1, 1}, 0, 1},
+			3, following(2, 1, nil, 2), refused(0, 0, 0), []Term{1, 1}, 0, 1},
 
 		{"2 refuses what comes after a gap", []Term{1, 1},
-			4, AppendEntries{5, 1, entries(6, 4), 6}, refused(5, 2, 1), []Term{1, 1}, 0, 1},
+			4, following(5, 1, entries(6, 4), 6), refused(5, 2, 1), []Term{1, 1}, 0, 1},
 		{"2 refuses a heartbeat after a gap", []Term{1, 1},
-			4, AppendEntries{3, 1, nil, 3}, refused(3, 2, 1), []Term{1, 1}, 0, 1},
+			4, following(3, 1, nil, 3), refused(3, 2, 1), []Term{1, 1}, 0, 1},
 		{"2 refuses what follows an entry of another term", []Term{1, 2, 2},
-			4, AppendEntries{3, 3, entries(4, 4), 4}, refused(3, 3, 2), []Term{1, 2, 2}, 0, 1},
+			4, following(3, 3, entries(4, 4), 4), refused(3, 3, 2), []Term{1, 2, 2}, 0, 1},
 		{"2 refuses a heartbeat that follows an entry of another term", []Term{1, 2, 2},
-			4, AppendEntries{3, 3, nil, 3}, refused(3, 3, 2), []Term{1, 2, 2}, 0, 1},
+			4, following(3, 3, nil, 3), refused(3, 3, 2), []Term{1, 2, 2}, 0, 1},
 		{"2 skips, in its hint, what is newer than all of the leader's", []Term{1, 1, 3, 3},
-			4, AppendEntries{4, 2, nil, 4}, refused(4, 2, 1), []Term{1, 1, 3, 3}, 0, 1},
+			4, following(4, 2, nil, 4), refused(4, 2, 1), []Term{1, 1, 3, 3}, 0, 1},
 
 		{"3 drops a conflict and all that follow it", []Term{1, 2, 2, 2, 2},
-			4, AppendEntries{1, 1, entries(2, 3), 1}, success(2), []Term{1, 3}, 2, 1},
+			4, following(1, 1, entries(2, 3), 1), success(2), []Term{1, 3}, 2, 1},
 		{"3 keeps what comes before the conflict", []Term{1, 2, 2, 3, 3},
-			4, AppendEntries{1, 1, entries(2, 2, 2, 4, 4, 4), 1}, success(6), []Term{1, 2, 2, 4, 4, 4}, 4, 1},
+			4, following(1, 1, entries(2, 2, 2, 4, 4, 4), 1), success(6), []Term{1, 2, 2, 4, 4, 4}, 4, 1},
 		{"3 drops an older entry for a newer one, the last", []Term{1, 2, 2},
-			4, AppendEntries{2, 2, entries(3, 4), 1}, success(3), []Term{1, 2, 4}, 3, 1},
+			4, following(2, 2, entries(3, 4), 1), success(3), []Term{1, 2, 4}, 3, 1},
 		{"3 drops a newer entry for an older one", []Term{1, 3, 3},
-			4, AppendEntries{1, 1, entries(2, 2), 1}, success(2), []Term{1, 2}, 2, 1},
+			4, following(1, 1, entries(2, 2), 1), success(2), []Term{1, 2}, 2, 1},
 
 		{"4 adds what is new", []Term{1},
-			4, AppendEntries{1, 1, entries(2, 4, 4), 1}, success(3), []Term{1, 4, 4}, 2, 1},
+			4, following(1, 1, entries(2, 4, 4), 1), success(3), []Term{1, 4, 4}, 2, 1},
 		{"4 adds nothing that is there", []Term{1, 2, 2},
-			4, AppendEntries{1, 1, entries(2, 2, 2), 1}, success(3), []Term{1, 2, 2}, 0, 1},
+			4, following(1, 1, entries(2, 2, 2), 1), success(3), []Term{1, 2, 2}, 0, 1},
 		{"4 adds of a message only what is not there", []Term{1, 2, 2},
-			4, AppendEntries{0, 0, entries(1, 1, 2, 2, 4), 1}, success(4), []Term{1, 2, 2, 4}, 4, 1},
+			4, following(0, 0, entries(1, 1, 2, 2, 4), 1), success(4), []Term{1, 2, 2, 4}, 4, 1},
 		{"4 keeps what an old append does not mention", []Term{1, 2, 2, 4},
-			4, AppendEntries{1, 1, entries(2, 2), 1}, success(2), []Term{1, 2, 2, 4}, 0, 1},
+			4, following(1, 1, entries(2, 2), 1), success(2), []Term{1, 2, 2, 4}, 0, 1},
 		{"4 keeps what an old heartbeat does not mention", []Term{1, 2, 2, 4},
-			4, AppendEntries{1, 1, nil, 1}, success(1), []Term{1, 2, 2, 4}, 0, 1},
+			4, following(1, 1, nil, 1), success(1), []Term{1, 2, 2, 4}, 0, 1},
 
 		{"5 commits what the leader has committed", []Term{1, 2},
-			4, AppendEntries{2, 2, entries(3, 4, 4), 3}, success(4), []Term{1, 2, 4, 4}, 3, 3},
+			4, following(2, 2, entries(3, 4, 4), 3), success(4), []Term{1, 2, 4, 4}, 3, 3},
 		{"5 commits with a heartbeat", []Term{1, 2, 4},
-			4, AppendEntries{3, 4, nil, 3}, success(3), []Term{1, 2, 4}, 0, 3},
+			4, following(3, 4, nil, 3), success(3), []Term{1, 2, 4}, 0, 3},
 		{"5 commits no more than has come", []Term{1, 2},
-			4, AppendEntries{2, 2, entries(3, 4), 9}, success(3), []Term{1, 2, 4}, 3, 3},
+			4, following(2, 2, entries(3, 4), 9), success(3), []Term{1, 2, 4}, 3, 3},
 		{"5 commits nothing that the message does not vouch for", []Term{1, 2, 3, 3}, // 3@3 may yet prove to conflict
-			4, AppendEntries{2, 2, nil, 4}, success(2), []Term{1, 2, 3, 3}, 0, 2},
+			4, following(2, 2, nil, 4), success(2), []Term{1, 2, 3, 3}, 0, 2},
 		{"5 commits nothing behind the entries of the message", []Term{1, 2, 3, 3},
-			4, AppendEntries{1, 1, entries(2, 2), 4}, success(2), []Term{1, 2, 3, 3}, 0, 2},
+			4, following(1, 1, entries(2, 2), 4), success(2), []Term{1, 2, 3, 3}, 0, 2},
 		{"5 takes back nothing that is committed", []Term{1, 2},
-			4, AppendEntries{2, 2, nil, 0}, success(2), []Term{1, 2}, 0, 1},
+			4, following(2, 2, nil, 0), success(2), []Term{1, 2}, 0, 1},
 
 		{"ignores what would take back a committed entry", []Term{1, 2},
-			4, AppendEntries{0, 0, entries(1, 4), 1}, nil, []Term{1, 2}, 0, 1},
+			4, following(0, 0, entries(1, 4), 1), nil, []Term{1, 2}, 0, 1},
 		{"ignores all of a message that would", []Term{1, 2},
-			4, AppendEntries{0, 0, entries(1, 3, 4), 2}, nil, []Term{1, 2}, 0, 1},
+			4, following(0, 0, entries(1, 3, 4), 2), nil, []Term{1, 2}, 0, 1},
 
 		{"empty log in a newer term", nil,
-			7, AppendEntries{3, 1, entries(4, 7), 0}, refused(3, 0, 0), nil, 0, 0},
+			7, following(3, 1, entries(4, 7), 0), refused(3, 0, 0), nil, 0, 0},
 		{"the first entries in a newer term", nil,
-			7, AppendEntries{0, 0, entries(1, 1, 7), 1}, success(2), []Term{1, 7}, 1, 1},
+			7, following(0, 0, entries(1, 1, 7), 1), success(2), []Term{1, 7}, 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := follower(4, entries(1, c.log...)...)
@@ -125,11 +125,11 @@ func TestFollower_receives_AppendEntries(t *testing.T) {
 func TestFollower_ends_with_the_leaders_log_in_whatever_order_appends_come(t *testing.T) {
 	log := entries(1, 1, 1, 1, 1, 1)
 	messages := []AppendEntries{
-		{0, 0, log[:1], 0},
-		{1, 1, log[1:3], 1},
-		{1, 1, log[1:5], 2},
-		{3, 1, log[3:5], 3},
-		{5, 1, nil, 5},
+		following(0, 0, log[:1], 0),
+		following(1, 1, log[1:3], 1),
+		following(1, 1, log[1:5], 2),
+		following(3, 1, log[3:5], 3),
+		following(5, 1, nil, 5),
 	}
 	permutations := 0
 	var permute func(order, rest []AppendEntries)
@@ -234,7 +234,7 @@ func TestLeader_sends_on_without_waiting_until_the_window_is_full(t *testing.T) 
 		for i := range n {
 			all = append(all, Entry{prev + 1 + Index(i), 1, command("a")})
 		}
-		return []Message{appendTo("n2", 1, AppendEntries{prev, 1, all, commit})}
+		return []Message{appendTo("n2", 1, following(prev, 1, all, commit))}
 	}
 	for i := range Index(3) {
 		requireSame(t, sent(1+i, 1, 1), next().Appends)
@@ -266,18 +266,18 @@ func TestLeader_sends_one_message_at_a_time_until_it_knows_where_the_logs_agree(
 	}
 	r.Step(replied("n2", 3, AppendEntriesReply{Index: 1}))
 	rest := []Entry{{1, 1, command("1@1")}, noop(2, 3), {3, 3, command("0")}, {4, 3, command("1")}, {5, 3, command("2")}}
-	requireSame(t, []Message{appendTo("n2", 3, AppendEntries{0, 0, rest, 0})}, ready(r).Appends)
+	requireSame(t, []Message{appendTo("n2", 3, following(0, 0, rest, 0))}, ready(r).Appends)
 	propose(t, r, "3")
 	require.Empty(t, ready(r).Appends)
 	r.Step(appended("n2", 3, 5))
-	requireSame(t, []Message{appendTo("n2", 3, AppendEntries{5, 3, []Entry{{6, 3, command("3")}}, 5})}, ready(r).Appends)
+	requireSame(t, []Message{appendTo("n2", 3, following(5, 3, []Entry{{6, 3, command("3")}}, 5))}, ready(r).Appends)
 	propose(t, r, "4")
-	requireSame(t, []Message{appendTo("n2", 3, AppendEntries{6, 3, []Entry{{7, 3, command("4")}}, 5})}, ready(r).Appends)
+	requireSame(t, []Message{appendTo("n2", 3, following(6, 3, []Entry{{7, 3, command("4")}}, 5))}, ready(r).Appends)
 
 	// Nor does it once it does not know it any more: of the two, the first was lost.
 	r.Step(replied("n2", 3, AppendEntriesReply{Index: 6, HintIndex: 5, HintTerm: 3}))
 	lost := []Entry{{6, 3, command("3")}, {7, 3, command("4")}}
-	requireSame(t, []Message{appendTo("n2", 3, AppendEntries{5, 3, lost, 5})}, ready(r).Appends)
+	requireSame(t, []Message{appendTo("n2", 3, following(5, 3, lost, 5))}, ready(r).Appends)
 	propose(t, r, "5")
 	require.Empty(t, ready(r).Appends)
 }
@@ -366,7 +366,7 @@ func TestLeader_goes_back_to_where_the_logs_can_agree(t *testing.T) {
 		last := lastOf(log)
 		r.Step(replied("n2", r.currentTerm, AppendEntriesReply{Index: last.Index, HintIndex: c.hint, HintTerm: c.term}))
 		all := append(slices.Clone(log), noop(last.Index+1, r.currentTerm))
-		want := AppendEntries{c.next - 1, lastOf(log[:c.next-1]).Term, all[c.next-1:], 0}
+		want := following(c.next-1, lastOf(log[:c.next-1]).Term, all[c.next-1:], 0)
 		requireReady(t, r, Ready{Appends: []Message{appendTo("n2", r.currentTerm, want)}})
 	}
 }
