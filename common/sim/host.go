@@ -16,6 +16,7 @@ type host struct {
 	watched bool
 
 	was     trace.State // after the last Ready
+	log     string      // then, as a trace says it
 	arrived []trace.Arrival
 }
 
@@ -23,7 +24,14 @@ type host struct {
 func (h *host) start(a Algorithm, o Options) {
 	o.ID, o.Explain = h.id, h.watched
 	h.core = a.Start(o, h.disk)
-	h.was = h.core.State()
+	if h.watched {
+		h.was, h.log = h.core.State(), places(h.core.Log())
+	}
+}
+
+// starts is what there is to tell of a life that begins.
+func (h *host) starts() trace.Event {
+	return trace.Event{Node: h.id, Arrived: []trace.Arrival{{What: "starts"}}, Is: h.was, Log: h.log}
 }
 
 // crash ends it. What came and was not looked at is gone.
@@ -81,8 +89,10 @@ func (h *host) ready() (rd Ready, ok bool, e *trace.Event) {
 	if len(arrived) == 0 {
 		arrived = []trace.Arrival{{What: "goes on"}}
 	}
-	e = &trace.Event{Node: h.id, Arrived: arrived, Was: was, Is: is, Because: rd.Because,
-		Commits: places(rd.Committed), Log: places(h.core.Log())}
+	if rd.Save != nil || was.LastIndex != is.LastIndex { // else it is as it was
+		h.log = places(h.core.Log())
+	}
+	e = &trace.Event{Node: h.id, Arrived: arrived, Was: was, Is: is, Because: rd.Because, Commits: places(rd.Committed), Log: h.log}
 	if rd.Save != nil {
 		e.Saves = fmt.Sprint(rd.Save.Record)
 	}

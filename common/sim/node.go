@@ -63,6 +63,7 @@ func (s *simulation) work(n *node) {
 		n.doing, n.more, n.told = n.ready()
 		s.tell(n.told)
 		s.checker.stepped(n)
+		s.mark(n.state.Term, n.state.LastIndex, n.state.LastTerm, n.state.CommitIndex)
 		if n.more {
 			s.carryOut(n)
 		}
@@ -138,6 +139,7 @@ func (s *simulation) start(n *node) {
 	s.checker.started(n)
 	s.plan(ticks, n, about(s.rand, tick))
 	if n.watched {
-		s.tell(&trace.Event{Node: n.id, Arrived: []trace.Arrival{{What: "starts"}}, Is: n.was, Log: places(n.core.Log())})
+		e := n.starts()
+		s.tell(&e)
 	}
 }

@@ -30,11 +30,15 @@ func (s *simulation) look() {
 		return
 	}
 	if s.operator.ordered >= 0 {
-		if leader := s.nodes[s.operator.ordered]; leader.leads() {
+		if n := s.nodes[s.operator.ordered]; n.leads() {
 			if !s.mix.move.happens(s.rand) {
 				return
 			}
-			s.crash(leader)
+			if n.state.Role == leader && s.rand.IntN(4) == 0 {
+				s.order(n) // once more: nobody has a better log than who leads
+				return
+			}
+			s.crash(n)
 		}
 	}
 	if best := s.best(); best != nil {

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,7 +79,7 @@ func (p *player) play(line string) error {
 	v, ok := verbs[words[0]]
 	switch n := len(words) - 1; {
 	case !ok:
-		return fmt.Errorf("there is no %q", words[0])
+		return fmt.Errorf("there is no %q, only %s", words[0], strings.Join(slices.Sorted(maps.Keys(verbs)), ", "))
 	case n < v.least || n > v.most:
 		return fmt.Errorf("%s takes %s", words[0], v.usage)
 	}
@@ -360,7 +361,7 @@ func (p *player) restart(args []string) error {
 // begin gives a node a life.
 func (p *player) begin(n *played) {
 	n.start(p.algorithm, p.options)
-	p.write(trace.Event{Node: n.id, Arrived: []trace.Arrival{{What: "starts"}}, Is: n.was, Log: places(n.core.Log())})
+	p.write(n.starts())
 }
 
 func (p *player) pause(args []string) error {

@@ -48,6 +48,26 @@ func Careless(t testing.TB, a Algorithm, only uint64, fit time.Duration) {
 	t.Log(loss)
 }
 
+// Repeats requires that seeds, run again, are the same to the letter.
+func Repeats(t testing.TB, a Algorithm) {
+	t.Helper()
+	for seed := range uint64(2) {
+		first, second := tale(simulate(a, seed, false, 1<<20)), tale(simulate(a, seed, false, 1<<20))
+		if first != second {
+			t.Fatalf("seed %d is not the same run again: line %s", seed, difference(first, second))
+		}
+	}
+}
+
+// tale is the trace of a run.
+func tale(o outcome) string {
+	var b strings.Builder
+	for _, e := range o.trace {
+		b.WriteString(e.String())
+	}
+	return b.String()
+}
+
 // seeds is a test that runs them.
 type seeds struct {
 	t         testing.TB
@@ -98,10 +118,7 @@ func twice(a Algorithm, seed uint64, careless bool) outcome {
 func report(o, explained outcome) string {
 	var b strings.Builder
 	last := o.found[len(o.found)-1]
-	fmt.Fprintf(&b, "seed %d: %v\n\tgo test ./%s -run Sim -seed=%d\n\n%v\n\n", o.seed, last, here(), o.seed, o.mix)
-	for _, e := range explained.trace {
-		b.WriteString(e.String())
-	}
+	fmt.Fprintf(&b, "seed %d: %v\n\tgo test ./%s -run Sim -seed=%d\n\n%v\n\n%s", o.seed, last, here(), o.seed, o.mix, tale(explained))
 	if !slices.Contains(explained.found, last) {
 		fmt.Fprintf(&b, "That was another run: with explanations the algorithm does something else.\n")
 	}

@@ -19,6 +19,8 @@ func TestSim_a_careless_operator_loses_what_was_acknowledged(t *testing.T) {
 	sim.Careless(t, algorithm, *seed, 500*time.Millisecond)
 }
 
+func TestSim_a_seed_is_the_same_run_to_the_letter(t *testing.T) { sim.Repeats(t, algorithm) }
+
 func TestSoak_many_seeds(t *testing.T) {
 	if os.Getenv("SOAK") == "" {
 		t.Skip("takes minutes: make soak sets SOAK=1")
