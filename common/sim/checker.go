@@ -25,6 +25,10 @@ type checker struct {
 	committed []commit
 	// reigns are who led each term.
 	reigns map[uint64]reign
+	// last is the newest term that had a leader. Once watching is set, elections are how many terms each leader took.
+	last      uint64
+	watching  bool
+	elections []int
 }
 
 // A link stands for a log up to an entry.
@@ -55,6 +59,9 @@ type ledger struct {
 	reign uint64
 	// commitSeen and applied are up to where it has committed and applied in this life.
 	commitSeen, applied uint64
+	// vote is the one it has promised last, in voteTerm.
+	vote     string
+	voteTerm uint64
 }
 
 func newChecker(nodes []*node, careless bool) checker {
@@ -207,6 +214,10 @@ func (c *checker) leads(n *node, term uint64) {
 		return
 	}
 	c.reigns[term] = reign{n, n.life}
+	if c.watching && term > c.last {
+		c.elections = append(c.elections, int(term-c.last))
+	}
+	c.last = max(c.last, term)
 	before := len(c.committed)
 	for before > 0 && c.committed[before-1].in >= term {
 		before--
@@ -215,6 +226,14 @@ func (c *checker) leads(n *node, term uint64) {
 		missing := c.committed[n.held]
 		c.violated(LeaderCompleteness, "%s leads term %d without %d@%d, which was committed in term %d",
 			n.id, term, n.held+1, missing.term, missing.in)
+	}
+}
+
+// watchElections counts, from the newest term of any node on, how many terms it takes until somebody leads.
+func (c *checker) watchElections() {
+	c.watching = true
+	for _, n := range c.nodes {
+		c.last = max(c.last, n.state.Term)
 	}
 }
 
@@ -264,6 +283,9 @@ func (c *checker) leaves(n *node, messages []Message) {
 		if m.Term > n.term {
 			c.violated(SavedFirst, "%s sends %v to %s, and has saved term %d only", n.id, m.Body, m.To, n.term)
 		}
+		if m.Vote != "" {
+			c.votes(n, m)
+		}
 		if m.Term < n.term || m.Appended == 0 {
 			continue // what it promises to the leader of a term that is over, it has done and undone
 		}
@@ -276,6 +298,16 @@ func (c *checker) leaves(n *node, messages []Message) {
 			to.chain[m.Appended-1] != n.chain[m.Appended-1] {
 			c.violated(SavedFirst, "%s sends %v to %s, and does not have the same log up to there", n.id, m.Body, m.To)
 		}
+	}
+}
+
+// votes is when a vote leaves a node. What it promised in an earlier life still holds.
+func (c *checker) votes(n *node, m *Message) {
+	if m.Term == n.voteTerm && m.Vote != n.vote {
+		c.violated(SavedFirst, "%s votes for %s in term %d, and has voted for %s", n.id, m.Vote, m.Term, n.vote)
+	}
+	if m.Term >= n.voteTerm {
+		n.voteTerm, n.vote = m.Term, m.Vote
 	}
 }
 

@@ -1,6 +1,9 @@
 package sim
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // clients are all clients of the cluster. Each of their commands is another number.
 type clients struct {
@@ -8,6 +11,8 @@ type clients struct {
 	// late is the number of the first one that was proposed after the faults ended; done: such a one is acknowledged.
 	late int
 	done bool
+	// seen is up to where somebody has been told that something is done, or has read.
+	seen uint64
 }
 
 // A command is what is known of one. Times are counted in events.
@@ -39,6 +44,10 @@ func (s *simulation) call() {
 		return
 	}
 	s.plan(calls, nil, about(s.rand, s.mix.callEvery))
+	if s.algorithm.Elects && s.rand.IntN(2) == 0 {
+		s.arrive(s.any(6), arrival{read: &read{floor: s.clients.seen}})
+		return
+	}
 	s.hand(s.any(6), 1+s.rand.IntN(s.mix.batch))
 }
 
@@ -92,7 +101,21 @@ func (s *simulation) answer(n *node, e Entry) {
 		return
 	}
 	c.fate, c.answered = acknowledged, s.events
+	s.clients.seen = max(s.clients.seen, e.Index)
 	if w.command >= s.clients.late && s.healed {
 		s.clients.done = true
 	}
+}
+
+// answerReads answers those who want to read and need wait no more.
+func (s *simulation) answerReads(n *node) {
+	n.answered(func(r read, applied uint64, lost bool) {
+		if lost {
+			return
+		}
+		if s.tellOf(n.id, "reads", fmt.Sprintf("what is done up to %d", applied)); applied < r.floor {
+			s.checker.violated(Linearizability, "%s reads what is done up to %d, and before it was asked somebody knew of %d", n.id, applied, r.floor)
+		}
+		s.clients.seen = max(s.clients.seen, applied)
+	})
 }

@@ -19,6 +19,9 @@ type Algorithm struct {
 	Record func(term uint64, entries []Entry) any
 	// Message returns the message that a text says, as nodes write it on the wire.
 	Message func(text string) (Message, error)
+	// Elects: who leads is for the nodes to decide. The operator's order is to try, he may give it to any node at any
+	// time, and every property must hold. The cores are Readers.
+	Elects bool
 }
 
 // Options are those of one node.
@@ -29,6 +32,9 @@ type Options struct {
 	HeartbeatTicks, MaxBatch, MaxInflight, MaxUncommitted int
 	// Explain: the core is to say why.
 	Explain bool
+	// ElectionTicks and Random are for those that elect.
+	ElectionTicks int
+	Random        func(n int) int
 }
 
 // A Core is one node's part of the algorithm. Whoever takes a Ready carries it out before the next call.
@@ -37,12 +43,19 @@ type Core interface {
 	Step(m Message)
 	// Propose appends a command, and returns where, or an error if nothing has happened.
 	Propose(command []byte) (index, term uint64, err error)
-	// Lead is the operator's order: to lead a term that is later than after.
+	// Lead is the operator's order: to lead a term that is later than after, or to try.
 	Lead(after uint64)
 	Ready() (rd Ready, ok bool)
 	State() trace.State
 	// Log is all of the log.
 	Log() []Entry
+}
+
+// A Reader is a Core that says when its state machine may be read by whoever wants to see all that was done before: once
+// it has applied the entry at index, and AnsweredRound is round or later in the term of the call.
+type Reader interface {
+	Read() (round, index uint64, err error)
+	AnsweredRound() uint64
 }
 
 // A Ready is what a core wants done, in this order.
@@ -79,4 +92,6 @@ type Message struct {
 	Term uint64
 	// Appended, if not 0, is a promise to the leader of Term: the sender has saved that leader's log up to here.
 	Appended uint64
+	// Vote, if not empty, is a promise too: the sender votes for this node in Term, and for no other.
+	Vote string
 }

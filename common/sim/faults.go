@@ -104,6 +104,7 @@ func (s *simulation) heal() {
 		return
 	}
 	s.healed, s.healedAt = true, s.now
+	s.checker.watchElections()
 	s.clients.late = len(s.clients.commands)
 	s.tellOf("all", "heals", "")
 	s.mix.calm()
@@ -113,7 +114,7 @@ func (s *simulation) heal() {
 		if n.paused {
 			s.resume(n)
 		}
-		if n.number != s.operator.ordered && n.leads() {
+		if !s.algorithm.Elects && n.number != s.operator.ordered && n.leads() {
 			s.crash(n)
 		}
 		if n.core == nil {

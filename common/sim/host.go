@@ -18,6 +18,14 @@ type host struct {
 	was     trace.State // after the last Ready
 	log     string      // then, as a trace says it
 	arrived []trace.Arrival
+	reads   []read // that wait
+}
+
+// A read waits until the node may answer it: see Reader.
+type read struct {
+	term, round, index uint64
+	// floor is an index that it must see.
+	floor uint64
 }
 
 // start gives the node a new life.
@@ -35,7 +43,7 @@ func (h *host) starts() trace.Event {
 }
 
 // crash ends it. What came and was not looked at is gone.
-func (h *host) crash() { h.core, h.arrived = nil, nil }
+func (h *host) crash() { h.core, h.arrived, h.reads = nil, nil, nil }
 
 func (h *host) hear(m *Message) {
 	if h.watched {
@@ -68,6 +76,35 @@ func (h *host) propose(command []byte) (index, term uint64, err error) {
 		h.note("is asked", "", string(command)+": "+answer)
 	}
 	return index, term, err
+}
+
+func (h *host) read(floor uint64) {
+	round, index, err := h.core.(Reader).Read()
+	answer := fmt.Sprint(err)
+	if err == nil {
+		answer = fmt.Sprintf("once round %d is answered and %d applied", round, index)
+		h.reads = append(h.reads, read{h.core.State().Term, round, index, floor})
+	}
+	if h.watched {
+		h.note("is asked", "", "to read: "+answer)
+	}
+}
+
+// answered calls answer for each read that need not wait any more, with the index that it sees. One whose leader leads
+// no more is lost.
+func (h *host) answered(answer func(r read, applied uint64, lost bool)) {
+	if len(h.reads) == 0 {
+		return
+	}
+	state, round := h.core.State(), h.core.(Reader).AnsweredRound()
+	h.reads = slices.DeleteFunc(h.reads, func(r read) bool {
+		lost := state.Role != leader || state.Term != r.term
+		ends := lost || round >= r.round && state.AppliedIndex >= r.index
+		if ends {
+			answer(r, state.AppliedIndex, lost)
+		}
+		return ends
+	})
 }
 
 func (h *host) note(what, from, text string) {

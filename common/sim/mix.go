@@ -145,12 +145,21 @@ func draw(r *rand.Rand) mix {
 	return m
 }
 
+// drawElection draws how long nodes wait for a sign of a leader. However much their clocks differ it is longer than what
+// is between two heartbeats.
+func (m *mix) drawElection(r *rand.Rand) {
+	m.options.ElectionTicks = 5*m.options.HeartbeatTicks + 5 + r.IntN(25)
+}
+
 // String says it in a few lines.
 func (m mix) String() string {
 	var b strings.Builder
 	o := m.options
 	fmt.Fprintf(&b, "%d nodes, a heartbeat every %d ticks, at most %d bytes in a message, %d messages on their way, %d bytes uncommitted\n",
 		len(o.Nodes), o.HeartbeatTicks, o.MaxBatch, o.MaxInflight, o.MaxUncommitted)
+	if o.ElectionTicks > 0 {
+		fmt.Fprintf(&b, "elections after %d ticks or more; the operator orders any node\n", o.ElectionTicks)
+	}
 	fmt.Fprintf(&b, "network: %v, in order: %t; of 1000 messages %d lost, %d twice, %d late by %v\n", m.delay, m.inOrder, m.loss, m.twice, m.late, m.lateness)
 	fmt.Fprintf(&b, "nodes: an inbox of %d, a disk that takes %v, ticks of %d hundredths of %v\n", m.inbox, m.disk, m.rates, tick)
 	fmt.Fprintf(&b, "faults: for %v, one every %v for at most %v; by weight", m.length, m.faultEvery, m.outage)

@@ -34,6 +34,7 @@ type arrival struct {
 	tick    bool
 	lead    bool // a term later than after
 	after   uint64
+	read    *read
 	call    []int // commands of a client, by number; in a script they are words
 	words   []string
 }
@@ -66,6 +67,8 @@ func (s *simulation) work(n *node) {
 		s.mark(n.state.Term, n.state.LastIndex, n.state.LastTerm, n.state.CommitIndex)
 		if n.more {
 			s.carryOut(n)
+		} else {
+			s.answerReads(n)
 		}
 	}
 }
@@ -81,6 +84,8 @@ func (s *simulation) takeIn(n *node) {
 		case a.lead:
 			n.ordered = false
 			n.lead(a.after)
+		case a.read != nil:
+			n.read(a.read.floor)
 		default:
 			s.propose(n, a.call)
 		}
@@ -134,7 +139,9 @@ func (s *simulation) finish(n *node) {
 // start gives a node a life.
 func (s *simulation) start(n *node) {
 	n.life++
-	n.host.start(s.algorithm, s.mix.options)
+	o := s.mix.options
+	o.Random = s.rand.IntN
+	n.host.start(s.algorithm, o)
 	n.waiting = map[uint64]wait{}
 	s.checker.started(n)
 	s.plan(ticks, n, about(s.rand, tick))

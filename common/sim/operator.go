@@ -11,7 +11,7 @@ import (
 // better than those that are committed since. One who is careless orders any living node, at any time.
 type operator struct {
 	careless bool
-	// ordered is the number of the node that was ordered last, -1 for none.
+	// ordered is the number of the node that was ordered last, or elected, as far as he has seen; -1 for none.
 	ordered int
 	// term is one that no node is beyond.
 	term uint64
@@ -22,6 +22,10 @@ func (s *simulation) look() {
 	s.plan(looks, nil, about(s.rand, s.mix.lookEvery))
 	if s.healed && !s.clients.done {
 		s.callLeader()
+	}
+	if s.algorithm.Elects {
+		s.watch()
+		return
 	}
 	if s.operator.careless {
 		if n := s.nodes[s.rand.IntN(len(s.nodes))]; n.core != nil {
@@ -43,6 +47,19 @@ func (s *simulation) look() {
 	}
 	if best := s.best(); best != nil {
 		s.order(best)
+	}
+}
+
+// watch is a look at nodes that elect who leads. None needs an order, and any may get one: it can only cost time.
+func (s *simulation) watch() {
+	last := uint64(0)
+	for _, n := range s.nodes {
+		if n.core != nil && n.state.Role == leader && n.state.Term > last {
+			s.operator.ordered, last = n.number, n.state.Term
+		}
+	}
+	if s.mix.move.happens(s.rand) {
+		s.arrive(s.nodes[s.rand.IntN(len(s.nodes))], arrival{lead: true})
 	}
 }
 

@@ -46,7 +46,8 @@ var verbs = map[string]verb{
 	"inflight":  {"NUMBER of messages with entries on their way to a follower", 1, 1, (*player).setInflight},
 	"show":      {"NODE...: only what these say; all; nothing", 1, many, (*player).show},
 	"log":       {"NODE TERM...: start it with a log of these terms", 1, many, (*player).log},
-	"lead":      {"NODE [TERM]: a later one than TERM", 1, 2, (*player).lead},
+	"lead":      {"NODE [TERM]: a later one than TERM; or try", 1, 2, (*player).lead},
+	"read":      {"NODE", 1, 1, (*player).read},
 	"propose":   {"NODE COMMAND...: all at once", 2, many, (*player).propose},
 	"tick":      {"NODE [TIMES]", 1, 2, (*player).tick},
 	"deliver":   {"everything until nothing is left; or A>B [TIMES]: the oldest; or A B: all between them", 0, 2, (*player).deliver},
@@ -67,7 +68,8 @@ var verbs = map[string]verb{
 
 func newPlayer(a Algorithm) *player {
 	return &player{algorithm: a, cut: map[string]bool{},
-		options: Options{HeartbeatTicks: 1, MaxBatch: 1 << 20, MaxInflight: 8, MaxUncommitted: 1 << 20}}
+		options: Options{HeartbeatTicks: 1, MaxBatch: 1 << 20, MaxInflight: 8, MaxUncommitted: 1 << 20,
+			ElectionTicks: 10, Random: func(int) int { return 0 }}}
 }
 
 // play does what a line says.
@@ -162,6 +164,8 @@ func (p *player) lead(args []string) (err error) {
 	}
 	return errors.Join(err, p.arrive(args[0], arrival{lead: true, after: uint64(after)}))
 }
+
+func (p *player) read(args []string) error { return p.arrive(args[0], arrival{read: &read{}}) }
 
 func (p *player) propose(args []string) error {
 	return p.arrive(args[0], arrival{words: args[1:]})
@@ -418,7 +422,7 @@ func (p *player) arrive(id string, a arrival) error {
 	return nil
 }
 
-// work lets a node take in all that has come, and carries out what it wants until there is nothing.
+// work lets a node take in all that has come, carries out what it wants, and answers those who read.
 func (p *player) work(n *played) {
 	for _, a := range n.inbox {
 		switch {
@@ -428,12 +432,26 @@ func (p *player) work(n *played) {
 			n.tick()
 		case a.lead:
 			n.lead(a.after)
+		case a.read != nil:
+			n.read(a.read.floor)
 		}
 		for _, command := range a.words {
 			n.propose([]byte(command))
 		}
 	}
 	n.inbox = nil
+	p.carryOut(n)
+	n.answered(func(_ read, applied uint64, lost bool) {
+		what := fmt.Sprintf("what is done up to %d", applied)
+		if lost {
+			what = "nothing: it leads no more"
+		}
+		p.writeArrival(n.id, "reads", what)
+	})
+}
+
+// carryOut carries out what a node wants, until there is nothing.
+func (p *player) carryOut(n *played) {
 	for {
 		rd, ok, e := n.ready()
 		if e == nil {

@@ -32,6 +32,8 @@ const (
 	// Honesty: what is acknowledged is in the log once, in an order that agrees with time; what was refused is not;
 	// what is unknown is there at most once.
 	Honesty Property = "Honesty"
+	// Linearizability: whoever reads sees all that was acknowledged, or read, before it asked.
+	Linearizability Property = "Linearizability"
 	// Agreement: once faults have ended, all logs are the same in the end.
 	Agreement Property = "Agreement"
 	// Liveness: once faults have ended, something new is committed.

@@ -48,18 +48,23 @@ type outcome struct {
 	events int
 	hash   uint64
 	trace  []*trace.Event
+	// elections are, for each leader that stood once the faults had ended, how many terms that took.
+	elections []int
 }
 
 // simulate runs a seed. With keep, the outcome has the last events, as many as that.
 func simulate(a Algorithm, seed uint64, careless bool, keep int) outcome {
 	s := newSimulation(a, seed, careless, keep)
 	s.run()
-	return outcome{seed, s.mix, s.checker.found, s.checker.over, s.events, s.hash, s.trace}
+	return outcome{seed, s.mix, s.checker.found, s.checker.over, s.events, s.hash, s.trace, s.checker.elections}
 }
 
 func newSimulation(a Algorithm, seed uint64, careless bool, keep int) *simulation {
 	r := rand.New(rand.NewPCG(seed, 0))
 	m := draw(r)
+	if a.Elects {
+		m.drawElection(r)
+	}
 	s := &simulation{algorithm: a, rand: r, mix: m, keep: keep, hash: 14695981039346656037}
 	for i, id := range m.options.Nodes {
 		n := &node{host: host{id: id, watched: keep > 0}, number: i}

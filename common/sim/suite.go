@@ -68,6 +68,21 @@ func tale(o outcome) string {
 	return b.String()
 }
 
+// Elections does so with nodes that elect who leads. It says how many terms that took once the faults had ended: one,
+// unless a vote is split or a candidate lacks what a majority has.
+func Elections(t testing.TB, a Algorithm, only uint64, fit time.Duration) {
+	t.Helper()
+	s := newSeeds(t, a, only)
+	took := map[int]int{}
+	for s.more(fit) {
+		for _, terms := range s.next(false).elections {
+			took[terms]++
+		}
+	}
+	s.sum()
+	t.Logf("terms until somebody led, once the faults had ended, and how often: %v", took)
+}
+
 // seeds is a test that runs them.
 type seeds struct {
 	t         testing.TB
