@@ -38,10 +38,6 @@ func (s *simulation) look() {
 			if !s.mix.move.happens(s.rand) {
 				return
 			}
-			if n.state.Role == leader && s.rand.IntN(4) == 0 {
-				s.order(n) // once more: nobody has a better log than who leads
-				return
-			}
 			s.crash(n)
 		}
 	}
