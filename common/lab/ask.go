@@ -23,7 +23,7 @@ const (
 	dialTime = 500 * time.Millisecond
 
 	// replyTime is what a node that waits leaves of that for its answer to arrive, but half at most.
-	replyTime = 200 * time.Millisecond
+	replyTime = 500 * time.Millisecond
 
 	// roundPause lies between two rounds through all nodes when none takes a request.
 	roundPause = 20 * time.Millisecond
