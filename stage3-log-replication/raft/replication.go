@@ -87,7 +87,7 @@ func (r *Raft) handleAppendEntries(m Message, a AppendEntries) {
 			return
 		}
 		if e.Index <= r.log.lastIndex() {
-			r.because("3. (§5.3) %v conflicts: dropped, and all from there on", e)
+			r.because("3. (§5.3) what is there conflicts with %v: dropped, and all from there on", e)
 			r.log.cut(e.Index)
 		}
 		r.log.append(a.Entries[i:]...)
