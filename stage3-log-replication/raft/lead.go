@@ -5,8 +5,9 @@ package raft
 //
 // It is the operator's order, and stands in for an election. The node obeys without a question: nobody has looked
 // whether its log has all that is committed. An operator is careful who gives the order only when the leader before is
-// dead, or leads no more, and to the node with the best log (last term, then last index) of a living majority. With a
-// careless one, what is committed can be lost.
+// dead, or leads no more, and to the node with the best log (last term, then last index) of a living majority, and
+// gives it again until the term is later than any that was ever led, be it unheard. With a careless one, what is
+// committed can be lost.
 func (r *Raft) Lead() {
 	term := r.currentTerm + 1
 	for r.config.owner(term) != r.options.ID {

@@ -615,6 +615,7 @@ func TestRestart_of_all_nodes_applies_each_entry_once(t *testing.T) {
 		for range 10 {
 			require.True(t, first(f.do("n1", api.Request{ID: 1, Op: api.Append, Key: "x", Value: new("a")})).OK)
 		}
+		f.beat() // all have all of it, so whoever is ordered to lead has the best log
 		for id, n := range f.nodes {
 			n.Close()
 			f.disks[id].Restart(crash.Nothing) // the power fails
