@@ -13,7 +13,7 @@ func TestAfter_carries_out_later_and_tells_of_it(t *testing.T) {
 	var out lockedBuffer
 	l, err := Start(t.Context(), Options{Out: &out})
 	require.NoError(t, err)
-	run(t, l, "after 100ms put x 1 => ok", "expect ok", "get x => absent", "wait get x => 1")
+	run(t, l, "after 1s put x 1 => ok", "expect ok", "get x => absent", "wait get x => 1")
 	for _, c := range []struct{ line, failure string }{
 		{"after 1ms get x => 2", "after 1ms get x: expected 2, got 1"},
 		{"after 1ms put big 1", `after 1ms put big 1: error too_large: more than "enough"`},

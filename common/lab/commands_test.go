@@ -191,7 +191,8 @@ func TestCut_hurts_answers_of_a_client_that_had_not_said_a_word(t *testing.T) {
 
 func TestFaults_between_nodes(t *testing.T) {
 	l := startLab(t, Options{Stage: 2, Nodes: 5})
-	run(t, l, "put x 1 => ok", "wait get x @n5 => 1")
+	// What one put tells a node may arrive after what the next does, so each waits for all.
+	run(t, l, "put x 1 => ok", "wait get x @n4 => 1", "wait get x @n5 => 1")
 
 	run(t, l, "isolate n5 => ok", "put x 2 => ok", "wait get x @n4 => 2", "get x @n5 => 1", "heal")
 	run(t, l, "partition n1,n2 n3,n4,n5 => ok", "put y 1 => ok", "wait get y @n2 => 1",
@@ -200,7 +201,7 @@ func TestFaults_between_nodes(t *testing.T) {
 		"heal n1>n2 => ok", "wait get z @n2 => 1") // it tries again
 
 	began := time.Now()
-	run(t, l, "slow n1>n2 300ms => ok", "put z 3 => ok", "wait get z @n2 => 3")
+	run(t, l, "slow n1>n2 300ms => ok", "put z 3 => ok", "wait get z @n2 => 3", "wait get z @n3 => 3")
 	require.GreaterOrEqual(t, time.Since(began), 300*time.Millisecond)
 	run(t, l, "heal n1 n2", "stall n1 n2 => ok", "put z 4 => ok", "wait get z @n3 => 4", "get z @n2 => 3",
 		"heal => ok", "wait get z @n2 => 4")

@@ -237,7 +237,7 @@ func TestLab_carries_out_commands_from_many_goroutines(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	run(t, l, "heal", "put x 2 => ok", "wait get x @n3 => 2")
+	run(t, l, "heal", "put y 2 => ok", "wait get y @n3 => 2")
 }
 
 // A lockedBuffer is a buffer that many may write.

@@ -36,9 +36,9 @@ func TestWrites_of_a_session_that_is_gone_go_into_another_but_a_retry_does_not(t
 
 func TestWrite_for_which_no_session_can_be_opened_has_not_happened(t *testing.T) {
 	l := startLab(t, Options{Stage: 4, Nodes: 3})
-	run(t, l, "timeout 200ms", "cut client<n1", "put x 1 => error unavailable: not sent, since no session was opened: timeout: outcome unknown",
+	run(t, l, "timeout 500ms", "cut client<n1", "put x 1 => error unavailable: not sent, since no session was opened: timeout: outcome unknown",
 		"heal", "get x => absent", "timeout 5s", "retry => ok", "get x => 1",
-		"kill n1", "timeout 200ms", "put x 2 => error unavailable: nobody leads")
+		"kill n1", "timeout 500ms", "put x 2 => error unavailable: nobody leads")
 
 	t.Setenv("FAKE_LACKS", "register")
 	l = startLab(t, Options{Stage: 4})
@@ -97,7 +97,7 @@ func TestRead_before_stage_4_may_be_older_than_what_was_seen(t *testing.T) {
 func TestGet_within_a_time_is_refused_where_the_answer_may_be_older(t *testing.T) {
 	l := startLab(t, Options{Stage: 4, Nodes: 2})
 	run(t, l, "put x 1", "wait get x @n2 => 1", "get x within 1h @n2 => 1", "wait get x within 10ms @n2 => error stale",
-		"get x within 10ms => 1", "kill n1", "timeout 100ms", "get x within 10ms => error unavailable: nobody leads")
+		"get x within 10ms => 1", "kill n1", "timeout 500ms", "get x within 10ms => error unavailable: nobody leads")
 	l.client.follow("n2")
 	run(t, l, "get x within 10ms => error stale: n2 is")
 	for _, c := range []struct{ line, message string }{
