@@ -240,7 +240,7 @@ func TestFollower_that_is_silent_delays_nobody(t *testing.T) {
 				f.nodes["n1"].peers.Send("n2", []byte("\n"))
 			}
 		}()
-		synctest.Wait()
+		f.beat() // there is something to send to n2 again
 		resp, took := f.do("n1", put("x", "1"))
 		require.True(t, resp.OK)
 		require.Zero(t, took)
