@@ -83,7 +83,10 @@ func (f *freshness) open(l letter, now time.Time) {
 	if l.AppendEntries == nil || l.Age == 0 || l.Age > micros(maxAge) || left > micros(now.Sub(f.born)) || !f.claim.asOf.IsZero() {
 		return
 	}
-	f.claim = claim{l.AppendEntries.LeaderCommit, f.born.Add(time.Duration(left-l.Age) * time.Microsecond)}
+	asOf := f.born.Add(time.Duration(left-l.Age) * time.Microsecond)
+	if asOf.After(f.asOf) { // or else it says nothing new, and must not stand before one that does
+		f.claim = claim{l.AppendEntries.LeaderCommit, asOf}
+	}
 }
 
 // settle finds out what has become true. s is how things are, and answered the leader's last round with an answer
