@@ -38,7 +38,7 @@ func ask(op string, args []string) int {
 	absent := false
 	maxStaleness := time.Duration(0)
 	if op == api.Get || op == api.List {
-		flags.DurationVar(&maxStaleness, "max-staleness", 0, "the `time` by which the answer may be outdated; 0 means any")
+		flags.DurationVar(&maxStaleness, "max-staleness", 0, "the `time` by which the answer may be outdated; 0 means not at all")
 	}
 	switch op {
 	case api.CAS:

@@ -174,10 +174,10 @@ func refuses(code string) part {
 	}
 }
 
-// follows takes reads, and sends writes to a leader.
+// follows takes reads that may be outdated, and sends all else to a leader.
 func follows(leader string) part {
 	return func(r api.Request) *api.Response {
-		if !r.Writes() {
+		if !r.Writes() && r.MaxStalenessMS != nil {
 			return leads(r)
 		}
 		return &api.Response{Error: &api.Error{Code: api.NotLeader, Message: "ask " + leader, Leader: leader}}
@@ -236,7 +236,7 @@ func (m *machine) loses(r api.Request) *api.Response {
 
 // follows is for a machine that gets everything later than the leader: a read waits until it is as far as it must be.
 func (m *machine) follows(r api.Request) *api.Response {
-	if r.Writes() {
+	if r.Writes() || r.MaxStalenessMS == nil {
 		return follows("n1")(r)
 	}
 	for range r.TimeoutMS {

@@ -28,8 +28,8 @@ const maxNodes = 64
 
 // A Client knows the servers of a cluster, and who of them leads.
 type Client struct {
-	// MaxStaleness is how outdated the answer to a read may be; 0 means that any will do. Set it before the
-	// first call.
+	// MaxStaleness is how outdated the answer to a read may be; 0 means not at all: then only the leader can give it.
+	// Set it before the first call.
 	MaxStaleness time.Duration
 
 	lastID atomic.Uint64
@@ -108,8 +108,8 @@ func (n *node) close() {
 	n.current <- conn
 }
 
-// Do sends a request, whose id, time and session it chooses, and returns the answer. A read goes to whoever can
-// answer it, a write to the leader, and all else is about one server: it goes to the first, once. The error, if
+// Do sends a request, whose id, time and session it chooses, and returns the answer. A read that may be outdated
+// goes to whoever can answer it, any other and a write to the leader, and all else is about one server: it goes to the first, once. The error, if
 // any, is an [*api.Error]. It wraps that of ctx where that is why the call ended.
 func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 	if err := check(r); err != nil {

@@ -36,7 +36,8 @@ type tour struct {
 	unsure  *api.Error // how a try of a write ended of which nobody knows what it did
 }
 
-// read has a request answered by a server that is as new as all that this client has seen.
+// read has a request answered by the leader or, if it may be outdated, by a server that is as new as all that this client
+// has seen.
 func (c *Client) read(ctx context.Context, r api.Request) (api.Response, *api.Error) {
 	c.mu.Lock()
 	r.MinIndex = max(r.MinIndex, c.index)
@@ -73,8 +74,11 @@ func (t *tour) ask(ctx context.Context) (api.Response, *api.Error) {
 	}
 }
 
-// next is whom to ask, of those who were not asked in this round, nil if there is none. A write goes to the leader,
-// if there is one, and a read to the leader last, unless it is the first that chance picks: the others have less to do.
+// forLeader reports whether only the leader can answer: a write, or a read of all that is committed.
+func (t *tour) forLeader() bool { return t.request.Writes() || t.request.MaxStalenessMS == nil }
+
+// next is whom to ask, of those who were not asked in this round, nil if there is none. What is for the leader goes there,
+// if there is one, and a read that may be outdated goes there last, unless chance picks it first: the others have less to do.
 func (t *tour) next(asked []*node) *node {
 	c := t.client
 	c.mu.Lock()
@@ -84,7 +88,7 @@ func (t *tour) next(asked []*node) *node {
 	switch {
 	case len(left) == 0:
 		return nil
-	case leader >= 0 && t.request.Writes():
+	case leader >= 0 && t.forLeader():
 		return c.leader
 	case leader >= 0 && len(left) > 1 && len(asked) > 0:
 		left = slices.Delete(left, leader, leader+1)
@@ -111,7 +115,7 @@ func (t *tour) learn(n *node, resp api.Response, err *api.Error) {
 	defer c.mu.Unlock()
 	c.index = max(c.index, resp.Index)
 	switch {
-	case !t.request.Writes():
+	case !t.forLeader():
 	case err == nil:
 		c.leader = n
 	case err.Leader != "":

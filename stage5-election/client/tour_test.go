@@ -16,7 +16,7 @@ import (
 	"raftworkbook/stage5-election/api"
 )
 
-func TestReads_go_to_all_servers_and_writes_to_the_leader_alone(t *testing.T) {
+func TestReads_that_may_be_outdated_go_to_all_servers_and_all_else_to_the_leader_alone(t *testing.T) {
 	play(t, []part{follows("n4"), follows("n4"), follows("n4"), leads, follows("n4")}, func(t *testing.T, c *cast) {
 		c.intN = seeded(1)
 		require.NoError(t, c.Put(t.Context(), "k", "v")) // and now it knows
@@ -24,6 +24,12 @@ func TestReads_go_to_all_servers_and_writes_to_the_leader_alone(t *testing.T) {
 			require.NoError(t, c.Put(t.Context(), "k", "v"))
 		}
 		require.Equal(t, slices.Repeat([]string{"n4"}, 101), c.told(api.Put))
+		for range 100 {
+			_, err := c.Do(t.Context(), api.Request{Op: api.List})
+			require.NoError(t, err)
+		}
+		require.Equal(t, slices.Repeat([]string{"n4"}, 100), c.told(api.List))
+		c.MaxStaleness = time.Second
 		for range 1000 {
 			_, _, err := c.Get(t.Context(), "k")
 			require.NoError(t, err)
@@ -56,6 +62,41 @@ func TestWrite_follows_a_redirect(t *testing.T) {
 		require.Equal(t, []string{"n1", "n4"}, c.told(api.Register))
 		require.Equal(t, []string{"n4"}, c.told(api.Put))
 		require.Zero(t, time.Since(c.began))
+	})
+}
+
+func TestRead_of_all_that_is_committed_finds_the_leader_and_remembers_it(t *testing.T) {
+	play(t, []part{follows("n4"), silent, silent, leads, silent}, func(t *testing.T, c *cast) {
+		for range 2 {
+			_, _, err := c.Get(t.Context(), "k")
+			require.NoError(t, err)
+		}
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
+		require.Equal(t, []string{"n1", "n4", "n4"}, c.told(api.Get))
+		require.Equal(t, []string{"n4"}, c.told(api.Register))
+		require.Zero(t, time.Since(c.began))
+	})
+}
+
+func TestRead_that_may_be_outdated_says_nothing_of_who_leads(t *testing.T) {
+	play(t, []part{leads, leads, leads, leads, leads}, func(t *testing.T, c *cast) {
+		c.MaxStaleness = time.Second
+		_, _, err := c.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Nil(t, c.leader)
+	})
+}
+
+func TestRead_goes_on_when_the_leader_leads_no_more(t *testing.T) {
+	play(t, []part{leads, leads, refuses(api.Unavailable)}, func(t *testing.T, c *cast) {
+		_, _, err := c.Get(t.Context(), "k")
+		require.NoError(t, err)
+		c.cast("n1", refuses(api.Unavailable))
+		for range 2 {
+			_, _, err = c.Get(t.Context(), "k")
+			require.NoError(t, err)
+		}
+		require.Equal(t, []string{"n1", "n1", "n2", "n2"}, c.told(api.Get))
 	})
 }
 
@@ -341,6 +382,7 @@ func TestCall_connects_again_when_a_server_is_back(t *testing.T) {
 func TestClient_has_one_connection_to_each_server(t *testing.T) {
 	play(t, []part{leads}, func(t *testing.T, c *cast) {
 		c.intN = seeded(1)
+		c.MaxStaleness = time.Second // or it would ask the leader alone
 		var mu sync.Mutex
 		dialled := map[string]int{}
 		c.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -431,6 +473,7 @@ func TestClient_reads_its_own_writes_wherever_it_asks(t *testing.T) {
 	}
 	play(t, parts, func(t *testing.T, c *cast) {
 		c.intN = seeded(1)
+		c.MaxStaleness = time.Hour
 		for i := range 50 {
 			want := fmt.Sprint(i)
 			require.NoError(t, c.Put(t.Context(), "k", want))
