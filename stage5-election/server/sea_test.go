@@ -2,10 +2,10 @@ package server
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -27,8 +27,8 @@ import (
 // A sea is a fleet whose links can be hurt, in one direction each, and whose nodes can die at any moment.
 type sea struct {
 	*fleet
-	size int
-	term raft.Term // of the last reign that was ordered
+	size     int
+	election time.Duration
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -40,12 +40,18 @@ type sea struct {
 	fuses  map[string]*atomic.Int32 // how many operations a disk has left before the power fails; 0 for any number
 }
 
-// embark starts a cluster of which nobody leads, lets its nodes connect, and runs a test.
+// embark starts a cluster of which nobody leads until it is ordered to: its nodes wait for an hour before they campaign.
 func embark(t *testing.T, size int, seed uint64, test func(t *testing.T, s *sea)) {
+	t.Helper()
+	voyage(t, size, seed, time.Hour, test)
+}
+
+// voyage starts a cluster, lets its nodes connect, and runs a test.
+func voyage(t *testing.T, size int, seed uint64, election time.Duration, test func(t *testing.T, s *sea)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &sea{fleet: &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, cut: map[string]bool{}},
-			size: size, random: rand.New(rand.NewPCG(seed, 0)), alive: map[string]*Node{}, alone: map[string]bool{},
+			size: size, election: election, random: rand.New(rand.NewPCG(seed, 0)), alive: map[string]*Node{}, alone: map[string]bool{},
 			torn: map[string]bool{}, slow: map[string]time.Duration{}, fuses: map[string]*atomic.Int32{}}
 		for i := range size {
 			id := fmt.Sprintf("n%d", i+1)
@@ -71,7 +77,8 @@ func (s *sea) launch(id string) *Node {
 		}
 		return nil
 	}
-	n, err := NewNode(Config{ID: id, Members: s.members, Data: "data", Files: s.disks[id], Heartbeat: heartbeat, Election: time.Hour, Log: func(string, ...any) {},
+	n, err := NewNode(Config{ID: id, Members: s.members, Data: "data", Files: s.disks[id], Log: func(string, ...any) {},
+		Heartbeat: heartbeat, Election: s.election,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			to := strings.TrimPrefix(addr, "peer ")
 			if s.fate(id, to).lost {
@@ -234,49 +241,36 @@ func (s *sea) status(id string) (status raft.Status) {
 	return status
 }
 
-// lead orders a node to lead a term that is newer than all before.
+// lead orders a node to campaign until it leads: the first order may only tell it how old its term is.
 func (s *sea) lead(id string) {
-	for n := s.at(id); n.Life().Err() == nil; {
-		n.Lead()
-		if status := s.status(id); status.Term > s.term {
-			s.term = status.Term
-			return
-		}
+	s.t.Helper()
+	for range 2 {
+		s.at(id).Lead()
+		synctest.Wait()
 	}
+	require.Equal(s.t, raft.Leader, s.status(id).Role)
 }
 
-// succeed puts a leader in place of any other, as an operator does who is careful: whoever leads is dead or cut off from
-// all others, and the new one has the best log of a living majority. It reports whether there is such a majority.
-func (s *sea) succeed() bool {
-	for _, id := range s.up() {
-		if s.status(id).Role != raft.Leader {
-			continue
-		}
-		if s.chance(0.5) {
-			s.isolate(id)
-		} else {
-			s.sink(id)
-		}
+// crown lets a node lead that reaches nobody: the votes of the others come as by a wonder.
+func (s *sea) crown(id string) {
+	s.t.Helper()
+	s.at(id).Lead()
+	for _, m := range s.members {
+		s.at(id).deliver(m.ID, fmt.Appendf(nil, `{"from":%q,"to":%q,"term":%d,"voted":{"granted":true}}`, m.ID, id, s.status(id).Term))
 	}
 	synctest.Wait()
-	living := s.up()
-	if len(living) <= s.size/2 {
-		return false
-	}
-	s.lead(slices.MaxFunc(living, func(a, b string) int {
-		one, other := s.status(a), s.status(b)
-		return cmp.Or(cmp.Compare(one.LastTerm, other.LastTerm), cmp.Compare(one.LastIndex, other.LastIndex))
-	}))
-	return true
+	require.Equal(s.t, raft.Leader, s.status(id).Role)
 }
 
-// settled reports whether somebody leads the last reign that was ordered, and a majority has heard of it: then no leader
-// before can do any harm.
-func (s *sea) settled() bool {
-	return slices.ContainsFunc(s.up(), func(id string) bool {
-		status := s.status(id)
-		return status.Role == raft.Leader && status.Term == s.term && status.CommitTerm == s.term
-	})
+// leader is who leads the newest reign of which anything is committed; nobody if it is not known.
+func (s *sea) leader() (id string) {
+	newest := raft.Term(0)
+	for _, up := range s.up() {
+		if status := s.status(up); status.Role == raft.Leader && status.CommitTerm == status.Term && status.Term > newest {
+			id, newest = up, status.Term
+		}
+	}
+	return id
 }
 
 // ask sends a request to a node as a client's connection does, and returns the answer, if there is one in time.
@@ -318,7 +312,8 @@ func (s *sea) bury() {
 	}
 }
 
-// storm lets things go wrong for some time. In the end nothing is wrong, and somebody leads.
+// storm lets things go wrong for some time, while the cluster looks after itself. In the end nothing is wrong, and
+// somebody leads.
 func (s *sea) storm(long time.Duration) {
 	s.change(func() { s.again = 0.1 })
 	for begin := time.Now(); time.Since(begin) < long; {
@@ -326,13 +321,14 @@ func (s *sea) storm(long time.Duration) {
 		s.bury()
 		id := s.members[s.intN(s.size)].ID
 		link := id + ">" + s.members[s.intN(s.size)].ID
-		switch n := s.at(id); s.intN(9) {
+		spare := len(s.up()) > s.size/2+1
+		switch n := s.at(id); s.intN(8) {
 		case 0:
 			s.change(func() { s.torn[link] = !s.torn[link] })
 		case 1:
 			s.change(func() { s.slow[link] = time.Duration(s.random.Int64N(int64(300 * time.Millisecond))) })
 		case 2:
-			if len(s.up()) > s.size/2+1 {
+			if spare {
 				s.isolate(id)
 			}
 		case 3:
@@ -340,48 +336,37 @@ func (s *sea) storm(long time.Duration) {
 				s.fuses[id].Store(int32(1 + s.intN(10)))
 			}
 		case 4:
-			if n != nil && s.alone[id] {
+			if n != nil && spare {
 				s.sink(id)
-			}
-			if s.at(id) == nil {
-				s.launch(id)
 			}
 		case 5:
 			if n != nil {
 				s.pause(id, time.Duration(s.intN(int(300*time.Millisecond))))
 			}
-		case 6, 7:
-			if !s.settled() {
-				s.succeed()
-			}
-		case 8:
-			if s.settled() {
-				s.calm()
-			}
+		case 6:
+			s.wake()
+		case 7:
+			s.calm()
 		}
 	}
 	s.change(func() { s.again = 0 })
 	for _, m := range s.members {
 		s.fuses[m.ID].Store(0)
 	}
-	for s.bury(); !s.settled(); time.Sleep(2 * maxPause) {
-		for _, m := range s.members {
-			if s.at(m.ID) != nil && s.alone[m.ID] {
-				s.sink(m.ID)
-			}
-			if s.at(m.ID) == nil {
-				s.launch(m.ID)
-			}
-		}
-		s.succeed()
-	}
+	s.bury()
+	s.wake()
+	s.calm()
+	time.Sleep(4 * maxPause)
+	require.NotEmpty(s.t, s.leader())
+}
+
+// wake starts all nodes that are down.
+func (s *sea) wake() {
 	for _, m := range s.members {
 		if s.at(m.ID) == nil {
 			s.launch(m.ID)
 		}
 	}
-	s.calm()
-	time.Sleep(2 * maxPause)
 }
 
 // keys are what clients read and write.
@@ -401,30 +386,39 @@ type sailor struct {
 	session uint64
 	seq     uint64
 	index   uint64 // the highest that an answer had
+	to      string // whom to ask next
 }
 
 func (s *sea) sailor(h *linear.History, number int) *sailor {
-	return &sailor{sea: s, history: h, number: number}
+	return &sailor{sea: s, history: h, number: number, to: "n1"}
 }
 
 // anyone is a node, be it up or not.
 func (c *sailor) anyone() string { return c.members[c.intN(c.size)].ID }
 
-// insist sends a write to one node after the other, until one has an answer or time is up. Then sure says whether it is
+// insist sends a request to one node after the other, until one has an answer or time is up. Then sure says whether it is
 // known that nothing has happened.
 func (c *sailor) insist(r api.Request, patience time.Duration) (resp api.Response, done, sure bool) {
-	to, sure := c.anyone(), true
+	sure = true
 	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(time.Duration(c.intN(int(50 * time.Millisecond)))) {
 		r.ID, r.TimeoutMS = r.ID+1, 150
-		resp, ok := c.ask(to, r, 200*time.Millisecond)
-		to = c.anyone()
+		if c.session > 0 && c.chance(0.1) { // the network brings it once more, and late
+			late, there := r, c.anyone()
+			time.AfterFunc(time.Duration(c.intN(int(2*time.Second))), func() { c.ask(there, late, time.Second) })
+			sure = false
+		}
+		asked := c.to
+		resp, ok := c.ask(asked, r, 200*time.Millisecond)
+		c.to = c.anyone()
 		switch {
 		case !ok || c.chance(0.2): // the answer gets lost
 			sure = false
 		case resp.OK:
+			c.to = asked
 			return resp, true, true
 		case resp.Error.Code == api.NotLeader:
-			to = strings.TrimPrefix(resp.Error.Leader, "client ")
+			c.to = strings.TrimPrefix(resp.Error.Leader, "client ")
+			require.NotEqual(c.t, asked, c.to)
 		case resp.Error.Code != api.Unavailable:
 			require.Equal(c.t, api.Timeout, resp.Error.Code, resp.Error.Message)
 			sure = false
@@ -473,18 +467,32 @@ func (c *sailor) write(kind linear.Kind, key string) (piece string, done bool) {
 // there was one.
 func (c *sailor) read(key string) (api.Response, bool) {
 	call := c.history.Begin(linear.Op{Client: c.number, Kind: linear.Get, Key: key})
-	resp, ok := c.ask(c.anyone(), api.Request{ID: 1, Op: api.Get, Key: key, MinIndex: c.index, TimeoutMS: 50}, time.Second)
-	switch {
-	case !ok || !resp.OK:
+	resp, ok := c.ask(c.anyone(), bounded(key, c.index, 50), time.Second)
+	if !ok || !resp.OK {
 		call.Failed()
 		return resp, false
-	case resp.StalenessMS == nil:
-		call.Unknown() // it promises nothing
-	default:
-		call.ReturnStale(answerOf(resp), time.Duration(*resp.StalenessMS)*time.Millisecond)
 	}
+	call.ReturnStale(answerOf(resp), time.Duration(*resp.StalenessMS)*time.Millisecond)
 	c.index = max(c.index, resp.Index)
 	return resp, true
+}
+
+// bounded is a read of a store that may be outdated by any time, if that is known.
+func bounded(key string, minIndex, ms uint64) api.Request {
+	return api.Request{ID: 7, Op: api.Get, Key: key, MinIndex: minIndex, TimeoutMS: ms, MaxStalenessMS: new(uint64(math.MaxUint64))}
+}
+
+// get reads what a key is now, at whoever leads. It reports whether there was an answer.
+func (c *sailor) get(key string) bool {
+	call := c.history.Begin(linear.Op{Client: c.number, Kind: linear.Get, Key: key})
+	resp, done, _ := c.insist(api.Request{Op: api.Get, Key: key}, time.Second)
+	if !done {
+		call.Failed()
+		return false
+	}
+	call.Return(answerOf(resp))
+	c.index = max(c.index, resp.Index)
+	return true
 }
 
 func answerOf(resp api.Response) linear.Answer {
@@ -517,13 +525,13 @@ func (s *sea) sail(long time.Duration, h *linear.History, crew ...func(c *sailor
 	close(over)
 	clients.Wait()
 	last := s.sailor(h, len(crew)+1)
-	for _, m := range s.members { // nobody has seen more than the leader
-		last.index = max(last.index, uint64(s.status(m.ID).AppliedIndex))
+	for _, key := range keys {
+		require.True(s.t, last.get(key))
 	}
 	for _, m := range s.members {
 		for _, key := range keys {
 			call := h.Begin(linear.Op{Client: last.number, Kind: linear.Get, Key: key})
-			resp, _ := s.ask(m.ID, api.Request{ID: 1, Op: api.Get, Key: key, MinIndex: last.index}, time.Second)
+			resp, _ := s.ask(m.ID, bounded(key, last.index, 0), time.Second)
 			require.True(s.t, resp.OK, "%+v", resp)
 			call.Return(answerOf(resp))
 		}
