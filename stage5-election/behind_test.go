@@ -56,6 +56,7 @@ func TestSoak_follower_far_behind_becomes_level_and_costs_others_little(t *testi
 		require.NoError(t, err)
 		return answer
 	}
+	run("lead n1")
 	run("kill n3")
 	acknowledged, stop := write(t, l.Nodes()[0].Client)
 	defer stop()

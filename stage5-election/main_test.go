@@ -30,12 +30,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// start starts the stage's cluster and returns the address of its first node.
+// start starts the stage's cluster and returns the address of its first node, which leads.
 func start(t *testing.T) (l *lab.Lab, addr string) {
 	t.Helper()
 	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: nodes, Out: t.Output()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	_, err = l.Run(t.Context(), "lead n1")
+	require.NoError(t, err)
 	return l, l.Nodes()[0].Client
 }
 
@@ -102,6 +104,8 @@ func TestCommandLine_says_what_is_wrong(t *testing.T) {
 		{[]string{"node", "-data", data, "-listen", "127.0.0.1:0", "-peer", "nowhere"}, "n1 cannot listen there, and -peer chooses another address: ", failed},
 		{[]string{"node", "-cluster", "n1"}, `-cluster: "n1" is no member: n1=HOST:PORT/HOST:PORT`, wrongUsed},
 		{[]string{"node", "-id", "n2"}, "-id n2 is not in the cluster: n1=127.0.0.1:7101/127.0.0.1:7001", wrongUsed},
+		{[]string{"node", "-data", data, "-listen", "127.0.0.1:0", "-peer", "127.0.0.1:0", "-election", "90ms"},
+			"n1 does not start: a heartbeat every 50ms does not go with an election after 90ms: at least 10ms, and twice as long", failed},
 		{[]string{"node", "-data", "main.go", "-listen", "127.0.0.1:0", "-peer", "127.0.0.1:0"}, "n1 does not start: ", failed},
 		{[]string{"trace", "maybe"}, `bad_request: "value" is on or off`, failed},
 		{[]string{"lead", "n1"}, "lead takes no arguments", wrongUsed},

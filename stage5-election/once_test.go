@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -64,20 +63,16 @@ func once(t *testing.T, seed uint64, strikes int) {
 	for n := range outcomes {
 		clients.Go(func() { outcomes[n] = appends(ctx, t, n, addrs, &done) })
 	}
-	o := operator{Lab: l, t: t, rand: rand.New(rand.NewPCG(seed, 0)), dead: map[string]bool{}}
+	w := newWrecker(t, l, seed)
 	for range strikes {
 		before := done.Load()
-		o.strike()
-		o.run(fmt.Sprintf("isolate n%d", 1+o.rand.IntN(5)))
-		o.mend()
-		time.Sleep(time.Duration(o.rand.IntN(200)) * time.Millisecond) // at any moment
-		o.run("heal")
-		o.mend()
+		w.strike()
+		time.Sleep(time.Duration(w.rand.IntN(500)) * time.Millisecond) // at any moment
+		w.relent()
 		require.Eventually(t, func() bool { return done.Load() > before+10 }, 30*time.Second, 5*time.Millisecond)
 	}
 	cancel()
 	clients.Wait()
-	o.mend()
 
 	reader := client.New(addrs...)
 	defer reader.Close()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +33,10 @@ func Command(stage, nodes int, args []string) int {
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
 	flags.IntVar(&opt.Nodes, "nodes", nodes, "how `many` nodes to start")
 	flags.StringVar(&opt.Dir, "dir", "", "keep the nodes' data in this `directory`, not in a temporary one")
+	flags.Func("flags", "more `flags` for every node: '-election 1s'", func(list string) error {
+		opt.Flags = strings.Fields(list)
+		return nil
+	})
 	scene := ""
 	flags.Func("scene", "play this `file` of commands, then end", func(name string) error {
 		if scene = name; name == "" {

@@ -49,6 +49,9 @@ type Options struct {
 	// Direct lets nodes and clients connect without the forwarder, for benchmarks. No link can be hurt.
 	Direct bool
 
+	// Flags are more of the flags of every node, as its stage knows them.
+	Flags []string
+
 	// Out takes what nodes write, each line after the node's name, and the news of their end. The lab
 	// writes whole lines and never two at once, until Close; nothing else waits for a write to Out, and so
 	// lines that come faster than it takes them are lost. If nil, all are.
@@ -348,7 +351,7 @@ func (l *Lab) flags(n Node) []string {
 	if n.Dir != "" {
 		flags = append(flags, "-data", n.Dir)
 	}
-	return flags
+	return append(flags, l.opt.Flags...)
 }
 
 // startNode starts a node's process, after killing the one that may run, and waits until it listens.

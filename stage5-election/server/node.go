@@ -50,7 +50,7 @@ type Config struct {
 	// Files is where that directory is.
 	Files files.System
 	// Heartbeat is how often a leader says that it is there, Election how long others wait for that: a random time from
-	// it to twice it. Both are whole ticks.
+	// it to twice it. What is less than a tick does not count.
 	Heartbeat, Election time.Duration
 	// Dial connects to a peer.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
@@ -100,6 +100,10 @@ type write struct {
 
 // NewNode returns a running node, with all that it has on its disk.
 func NewNode(c Config) (*Node, error) {
+	if c.Heartbeat < tick || c.Election < 2*c.Heartbeat {
+		return nil, fmt.Errorf("a heartbeat every %v does not go with an election after %v: at least %v, and twice as long",
+			c.Heartbeat, c.Election, tick)
+	}
 	n := &Node{Config: c, store: kv.New(), intake: newIntake(), inbox: make(chan letter, maxInbox),
 		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness()}
 	n.view.Store(&view{})
