@@ -30,7 +30,7 @@ const (
 	logChunk = 256 << 10
 )
 
-// A disk keeps what a node must not forget: its term and its log (Figure 2, persistent state). The others build on what
+// A disk keeps what a node must not forget: its term, its vote and its log (Figure 2, persistent state). The others build on what
 // a node tells them, so before it tells them anything that is "updated on stable storage": written, and flushed.
 //
 // It is one file, to which lines are added. A line is a checksum, a blank, and JSON: first a head, then what each save
@@ -38,7 +38,7 @@ const (
 //
 //	3b9ff56f {"version":1,"cluster":"c1","node":"n1"}
 //	a8d0e885 {"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":"bbb"}]}
-//	eca39965 {"term":2,"entries":[]}
+//	df91d87c {"term":2,"voted_for":"n3","entries":[]}
 //	6be0049c {"entries":[{"index":2,"term":2,"command":"a"}]}
 //
 // Entries take the place of all that were there from the index of the first on: above, 2@2 that of 2@1. So nothing is

@@ -47,11 +47,18 @@ func (k kept) equal(other kept) bool {
 	})
 }
 
-func (k kept) String() string { return fmt.Sprintf("term %d %v", k.hard.Term, k.entries) }
+func (k kept) String() string {
+	return fmt.Sprintf("term %d %s %v", k.hard.Term, k.hard.VotedFor, k.entries)
+}
 
 // newTerm is a saving of a term and perhaps entries of it, from an index on, with commands of so many bytes.
 func newTerm(term raft.Term, first raft.Index, sizes ...int) saving {
 	return saving{&raft.HardState{Term: term}, commands(term, first, sizes...)}
+}
+
+// vote is a saving of one.
+func vote(term raft.Term, who string) saving {
+	return saving{&raft.HardState{Term: term, VotedFor: who}, nil}
 }
 
 // more is a saving of entries alone.
@@ -143,6 +150,7 @@ func TestDisk_returns_what_was_saved(t *testing.T) {
 		more(1, 9, 4096, logChunk, 70_000),
 		more(1, 12, 2_000_000),
 		newTerm(7, 13),
+		vote(7, "n2"),
 		newTerm(8, 5, 0, 3), // in place of eight
 		more(8, 7, slices.Repeat([]int{100}, 300)...),
 		{nil, []raft.Entry{{Index: 307, Term: 8, Command: json.RawMessage("{ \"<&>\u2028\": \"\xff\\u0000\" }")}}},
@@ -158,11 +166,11 @@ func TestDisk_returns_what_was_saved(t *testing.T) {
 
 func TestDisk_is_text_that_one_can_read(t *testing.T) {
 	sys := crash.New(1)
-	saveAll(t, sys, newTerm(1, 1, 0, 3), newTerm(2, 0), more(2, 2, 1))
+	saveAll(t, sys, newTerm(1, 1, 0, 3), vote(2, "n3"), more(2, 2, 1))
 	require.Equal(t, ``+
 		`3b9ff56f {"version":1,"cluster":"c1","node":"n1"}`+"\n"+
 		`a8d0e885 {"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":"bbb"}]}`+"\n"+
-		`eca39965 {"term":2,"entries":[]}`+"\n"+
+		`df91d87c {"term":2,"voted_for":"n3","entries":[]}`+"\n"+
 		`6be0049c {"entries":[{"index":2,"term":2,"command":"a"}]}`+"\n", string(content(t, sys)))
 }
 
@@ -264,7 +272,7 @@ var lives = []saving{
 	more(1, 2, 1100, 30),
 	newTerm(2, 3, 700), // in place of 3@1
 	more(2, 4, slices.Repeat([]int{100}, 20)...),
-	newTerm(4, 0),
+	vote(4, "n2"),
 	more(4, 2, 10), // in place of all but the first
 	more(4, 3, 500),
 }

@@ -49,23 +49,21 @@ func (n *Node) Await(r api.Request, reply func(api.Response)) {
 	n.submit(write{request: r, reply: reply})
 }
 
-// Read answers a request that changes nothing from what this node has applied, or refuses it.
+// Read answers a read that may be outdated from what this node has applied, or refuses it.
 func (n *Node) Read(r api.Request) api.Response {
 	v := n.view.Load()
 	if !v.fit {
 		return api.Refuse(r.ID, api.Errorf(api.Unavailable, "%s has not heard yet what is committed", n.ID))
 	}
 	age, known := v.age() // before it reads: what comes in between is newer
-	switch limit := r.MaxStalenessMS; {
-	case limit != nil && !known:
+	switch limit := *r.MaxStalenessMS; {
+	case !known:
 		return api.Refuse(r.ID, api.Errorf(api.Stale, "%s does not know how outdated it is", n.ID))
-	case limit != nil && age > *limit:
-		return api.Refuse(r.ID, api.Errorf(api.Stale, "%s may be outdated by %d ms, and %d are allowed", n.ID, age, *limit))
+	case age > limit:
+		return api.Refuse(r.ID, api.Errorf(api.Stale, "%s may be outdated by %d ms, and %d are allowed", n.ID, age, limit))
 	}
 	resp := n.store.Do(r)
-	if known {
-		resp.StalenessMS = &age
-	}
+	resp.StalenessMS = &age
 	return resp
 }
 

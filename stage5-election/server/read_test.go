@@ -12,6 +12,7 @@ import (
 
 	"raftworkbook/common/linear"
 	"raftworkbook/stage5-election/api"
+	"raftworkbook/stage5-election/raft"
 )
 
 // wait begins a read at a node that must have applied an entry first, and returns where its answer will be.
@@ -19,7 +20,12 @@ func (s *sea) wait(id string, index, ms uint64) chan api.Response {
 	s.t.Helper()
 	r := bounded("x", index, ms)
 	require.True(s.t, s.at(id).Behind(r))
-	answer := make(chan api.Response, 1)
+	return s.await(id, r)
+}
+
+// await begins a read at a node, and returns where its answer will be.
+func (s *sea) await(id string, r api.Request) chan api.Response {
+	answer := make(chan api.Response, 2) // one too many is seen
 	s.at(id).Await(r, func(resp api.Response) { answer <- resp })
 	synctest.Wait()
 	return answer
@@ -258,5 +264,215 @@ func TestClient_that_says_what_it_has_seen_never_goes_back_in_time(t *testing.T)
 		for _, n := range steps {
 			require.Greater(t, n, 5)
 		}
+	})
+}
+
+// newest is a read that may not be outdated.
+var newest = api.Request{ID: 7, Op: api.Get, Key: "x"}
+
+func TestGet_at_the_leader_costs_a_round_and_no_time(t *testing.T) {
+	for _, size := range []int{1, 3, 4} {
+		embark(t, size, 1, func(t *testing.T, s *sea) {
+			s.lead("n1")
+			s.put("n1", "1")
+			s.beat()
+			before := s.words["n1>n2"]
+			resp := <-s.await("n1", newest)
+			require.Equal(t, api.Response{ID: 7, OK: true, Found: new(true), Value: new("1"), Index: 2}, resp)
+			require.Equal(t, min(size-1, 1), s.words["n1>n2"]-before)
+		})
+	}
+}
+
+// Many clients that ask a leader at once cost no more than one, or two.
+func TestGets_that_come_during_a_round_share_the_next(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.beat()
+		s.tear("n2>n1", "n3>n1")
+		before := s.words["n1>n2"]
+		var answers []chan api.Response
+		for range 100 {
+			answers = append(answers, s.await("n1", newest))
+		}
+		require.Equal(t, 1, s.words["n1>n2"]-before)
+		s.calm()
+		time.Sleep(heartbeat)
+		synctest.Wait()
+		for _, answer := range answers {
+			require.True(t, (<-answer).OK)
+		}
+		require.Equal(t, 3, s.words["n1>n2"]-before, "the heartbeat, whose answer vouches for the first, and a round for all others")
+	})
+}
+
+func TestGet_without_a_majority_is_refused_in_time(t *testing.T) {
+	embark(t, 5, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.put("n1", "1")
+		s.beat()
+		s.isolate("n3", "n4", "n5")
+		for ms, want := range map[uint64]time.Duration{50: 50 * time.Millisecond, 0: writeLimit, math.MaxUint64: maxLimit} {
+			r := newest
+			r.TimeoutMS = ms
+			begin := time.Now()
+			first, next := s.await("n1", r), s.await("n1", r)
+			require.Equal(t, api.Refuse(7, api.Errorf(api.Unavailable, "n1 does not know in time whether it still leads")), <-first)
+			require.Equal(t, api.Unavailable, (<-next).Error.Code)
+			require.GreaterOrEqual(t, time.Since(begin), want)
+			require.Less(t, time.Since(begin), want+2*tick)
+			require.Zero(t, s.at("n1").reads.len())
+		}
+	})
+}
+
+func TestGet_is_refused_by_whoever_does_not_lead(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		require.Equal(t, api.Errorf(api.Unavailable, "n2 does not lead, and knows of nobody who does"), (<-s.await("n2", newest)).Error)
+		s.lead("n1")
+		s.put("n1", "1")
+		s.beat()
+		want := &api.Error{Code: api.NotLeader, Message: "n2 does not lead: ask n1", Leader: "client n1"}
+		require.Equal(t, want, (<-s.await("n2", newest)).Error)
+		require.Equal(t, want, (<-s.await("n2", api.Request{ID: 7, Op: api.List})).Error)
+
+		s.serve("n2")
+		u := s.dial("n2")
+		u.send(`{"id":1,"op":"get","key":"x"}` + "\n")
+		u.hears(`{"id":1,"ok":false,"error":{"code":"not_leader","message":"n2 does not lead: ask n1","leader":"client n1"}}`)
+		u.send(`{"id":2,"op":"get","key":"x","max_staleness_ms":1000}` + "\n")
+		u.hears(`{"id":2,"ok":true,"found":true,"value":"1"}`)
+
+		s.isolate("n2")
+		s.at("n2").Lead()
+		require.Equal(t, raft.Candidate, s.status("n2").Role)
+		require.Equal(t, api.Errorf(api.Unavailable, "n2 does not lead, and knows of nobody who does"), (<-s.await("n2", newest)).Error)
+
+		s.at("n1").deliver("n3", []byte(`{"from":"n3","to":"n1","term":9,"request_vote":{"last_index":0,"last_term":0}}`))
+		require.Equal(t, api.Errorf(api.Unavailable, "n1 does not lead, and knows of nobody who does"), (<-s.await("n1", newest)).Error)
+	})
+}
+
+// There are two leaders, and a majority's answers are on the way to the old one. They were given before the other was
+// elected, so they vouch for what was asked before, and for nothing that is asked now.
+func TestLeader_that_was_replaced_never_answers_a_get_with_what_was(t *testing.T) {
+	embark(t, 5, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.put("n1", "old")
+		s.beat()
+		s.tear("n2>n1", "n3>n1", "n4>n1", "n5>n1") // the answers are late
+		before := s.await("n1", newest)
+		round := s.at("n1").reads.round
+		s.isolate("n1")
+		s.lead("n3")
+		s.put("n3", "new")
+		require.Equal(t, raft.Leader, s.status("n1").Role)
+		after := s.await("n1", newest)
+		for _, id := range []string{"n2", "n3"} {
+			s.at("n1").deliver(id, fmt.Appendf(nil, `{"from":%q,"to":"n1","term":1,"appended":{"success":true,"index":2,"round":%d}}`, id, round))
+		}
+		synctest.Wait()
+		require.Len(t, before, 1)
+		require.Equal(t, "old", *(<-before).Value, "it came before the new value did")
+		require.Empty(t, after)
+		s.calm()
+		time.Sleep(2 * heartbeat)
+		require.False(t, (<-after).OK)
+		require.Equal(t, "client n3", (<-s.await("n1", newest)).Error.Leader)
+		require.Equal(t, "new", *(<-s.await("n3", newest)).Value)
+	})
+}
+
+// It has what was acknowledged, and does not know that it is committed. Whoever asks may know.
+func TestGet_at_a_new_leader_waits_for_its_first_entry(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.put("n1", "old")
+		s.beat()
+		s.tear("n1>n3")
+		s.put("n1", "new")
+		seen := s.get("n1", nil)
+		require.Equal(t, "new", *seen.Value)
+		s.isolate("n1", "n3")
+		s.crown("n2")
+		require.EqualValues(t, 2, s.status("n2").AppliedIndex)
+		r := newest
+		r.MinIndex = seen.Index
+		plain, withIndex := s.await("n2", newest), s.await("n2", r)
+		require.Empty(t, plain)
+		require.Empty(t, withIndex)
+		s.change(func() { delete(s.alone, "n3") }) // which refuses at first, and so answers a round
+		time.Sleep(2 * heartbeat)
+		require.Equal(t, "new", *(<-plain).Value)
+		resp := <-withIndex
+		require.Equal(t, "new", *resp.Value)
+		require.GreaterOrEqual(t, resp.Index, seen.Index)
+	})
+}
+
+func TestGet_at_a_leader_whose_first_entry_is_not_committed_is_refused_in_time(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.isolate("n1")
+		s.crown("n1")
+		begin := time.Now()
+		require.Equal(t, api.Errorf(api.Unavailable, "n1 does not know in time what is committed"), (<-s.await("n1", newest)).Error)
+		require.Less(t, time.Since(begin), writeLimit+2*tick)
+	})
+}
+
+// The reads of one reign wait for its rounds, and those of the next have the same numbers.
+func TestGets_that_wait_end_with_the_reign(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.put("n1", "old")
+		s.beat()
+		s.isolate("n1")
+		var answers []chan api.Response
+		for range 3 { // one has begun, two are to share the next round
+			answers = append(answers, s.await("n1", newest))
+		}
+		s.at("n1").deliver("n2", []byte(`{"from":"n2","to":"n1","term":2,"append":{"prev_index":2,"prev_term":1,"commit":0}}`))
+		synctest.Wait()
+		for _, answer := range answers {
+			require.Len(t, answer, 1, "at once")
+			require.Equal(t, "client n2", (<-answer).Error.Leader)
+		}
+		s.calm()
+		s.lead("n1")
+		s.beat()
+		require.Equal(t, "old", *(<-s.await("n1", newest)).Value)
+		for _, answer := range answers {
+			require.Empty(t, answer)
+		}
+	})
+}
+
+func TestGets_that_wait_when_their_node_closes_are_refused(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.isolate("n1")
+		begun, arrived := s.await("n1", newest), s.await("n1", newest)
+		s.sink("n1")
+		want := api.Refuse(7, api.Errorf(api.Unavailable, "n1 is shutting down"))
+		require.Equal(t, want, <-begun)
+		require.Equal(t, want, <-arrived)
+	})
+}
+
+func TestGets_that_wait_are_bounded_in_number(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.isolate("n1")
+		answers := make(chan api.Response, maxWaiting+1)
+		for range maxWaiting {
+			s.at("n1").Await(newest, func(resp api.Response) { answers <- resp })
+		}
+		synctest.Wait()
+		require.Empty(t, answers)
+		require.Equal(t, api.Refuse(7, errBusy), <-s.await("n1", newest))
+		for range maxWaiting {
+			require.Equal(t, api.Unavailable, (<-answers).Error.Code)
+		}
+		require.Zero(t, s.at("n1").reads.len())
 	})
 }

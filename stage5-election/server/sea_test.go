@@ -38,6 +38,7 @@ type sea struct {
 	slow   map[string]time.Duration // how long what goes over a link takes, at most
 	again  float64                  // how much of it comes once more, and late
 	fuses  map[string]*atomic.Int32 // how many operations a disk has left before the power fails; 0 for any number
+	words  map[string]int           // how many messages of a leader were put on each link
 }
 
 // embark starts a cluster of which nobody leads until it is ordered to: its nodes wait for an hour before they campaign.
@@ -52,7 +53,7 @@ func voyage(t *testing.T, size int, seed uint64, election time.Duration, test fu
 	synctest.Test(t, func(t *testing.T) {
 		s := &sea{fleet: &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, cut: map[string]bool{}},
 			size: size, election: election, random: rand.New(rand.NewPCG(seed, 0)), alive: map[string]*Node{}, alone: map[string]bool{},
-			torn: map[string]bool{}, slow: map[string]time.Duration{}, fuses: map[string]*atomic.Int32{}}
+			torn: map[string]bool{}, slow: map[string]time.Duration{}, fuses: map[string]*atomic.Int32{}, words: map[string]int{}}
 		for i := range size {
 			id := fmt.Sprintf("n%d", i+1)
 			s.members = append(s.members, Member{ID: id, Peer: "peer " + id, Client: "client " + id})
@@ -159,6 +160,15 @@ func (s *sea) part(ids ...string) {
 	})
 }
 
+// tear lets links lose what goes over them.
+func (s *sea) tear(links ...string) {
+	s.change(func() {
+		for _, link := range links {
+			s.torn[link] = true
+		}
+	})
+}
+
 // calm lets all links be whole.
 func (s *sea) calm() { s.change(func() { clear(s.alone); clear(s.torn); clear(s.slow) }) }
 
@@ -209,6 +219,9 @@ func (r *rough) Write(b []byte) (int, error) {
 		r.greeted = true
 		return r.Conn.Write(b)
 	}
+	r.sea.mu.Lock()
+	r.sea.words[r.from+">"+r.to] += bytes.Count(b, []byte(`"append":`))
+	r.sea.mu.Unlock()
 	f := r.sea.fate(r.from, r.to)
 	time.Sleep(f.late)
 	if r.sea.fate(r.from, r.to).lost { // by now
