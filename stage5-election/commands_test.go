@@ -34,7 +34,6 @@ func TestCommands_ask_the_server(t *testing.T) {
 		{"list -after -k -limit 1 /", "/app/color\n... and more: -after /app/color goes on"},
 		{"delete /app/color", "ok"},
 		{"delete /app/color", "absent"},
-		{"status", "{\n  \"node\": \"n1\",\n  \"role\": \"leader\",\n  \"term\": 1,\n  \"leader\": \"n1\",\n  \"last_index\": 23,\n  \"commit_index\": 23,\n  \"applied_index\": 23,\n  \"peers\": 4,\n  \"keys\": 3,\n  \"clients\": 1\n}"},
 	} {
 		args := strings.Fields(c.command)
 		stdout, stderr, status := output(t, "", slices.Insert(args, 1, "-servers="+addr)...)
@@ -42,6 +41,8 @@ func TestCommands_ask_the_server(t *testing.T) {
 		require.Equal(t, c.prints+"\n", stdout, c.command)
 		require.Equal(t, done, status, c.command)
 	}
+	stdout, _, _ := output(t, "", "status", "-servers="+addr)
+	require.Regexp(t, `(?s)^{\n  "node": "n1",\n  "role": "leader",\n  "term": \d+,\n  "leader": "n1",\n.*  "keys": 3,`, stdout)
 }
 
 // addrs returns where the nodes of a lab serve clients, those of the numbers given.
@@ -100,7 +101,9 @@ func TestCommands_say_how_new_an_answer_is_and_must_be(t *testing.T) {
 		require.Empty(t, stderr, args)
 	}
 	stdout, _, _ := output(t, "", "get", "-json", "k", "-servers", addr)
-	require.Regexp(t, `^{"id":1,"ok":true,"found":true,"value":"v","index":3,"staleness_ms":\d+}\n$`, stdout)
+	require.Regexp(t, `^{"id":\d+,"ok":true,"found":true,"value":"v","index":\d+}\n$`, stdout, "it is not outdated")
+	stdout, _, _ = output(t, "", "get", "-json", "k", "-max-staleness=1m", "-servers", addr)
+	require.Regexp(t, `^{"id":1,"ok":true,"found":true,"value":"v","index":\d+,"staleness_ms":\d+}\n$`, stdout)
 
 	_, err := l.Run(t.Context(), "isolate n5")
 	require.NoError(t, err)

@@ -149,4 +149,3 @@ func TestSoak_harm_at_any_moment_loses_no_acknowledged_write(t *testing.T) {
 		rampage(t, 3+2*int(seed%2), seed, 200)
 	}
 }
-
