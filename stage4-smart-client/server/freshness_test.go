@@ -402,6 +402,16 @@ func TestFollower_that_is_behind_keeps_the_claim_that_it_will_meet_first(t *test
 	require.WithinDuration(t, a.born.Add(time.Second), b.asOf, 3*time.Microsecond)
 }
 
+// An old leader that does not know that it was replaced may be heard in between.
+func TestFollower_does_not_keep_a_claim_that_says_nothing_new(t *testing.T) {
+	a, b := twoClocks()
+	b.asOf = a.born.Add(time.Second)
+	b.open(correspond(a, b, time.Second/2, time.Second/2, 0), a.born.Add(2*time.Second))
+	b.open(correspond(a, b, 2*time.Second, 2*time.Second, 0), a.born.Add(2*time.Second))
+	b.settle(following(10), 0, a.born.Add(2*time.Second))
+	require.WithinDuration(t, a.born.Add(2*time.Second), b.asOf, 3*time.Microsecond)
+}
+
 // Whatever the clocks show, rounded or not: the follower does not claim to know of anything later than the leader does.
 func TestFollower_never_claims_more_than_the_leader_knows(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))
