@@ -97,6 +97,27 @@ func TestLeader_without_a_majority_follows_and_tells_whoever_waits(t *testing.T)
 	})
 }
 
+// They come together with the vote that it needs.
+func TestNode_that_is_just_elected_takes_requests_as_a_leader(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.isolate("n1")
+		n := s.at("n1")
+		n.Lead()
+		answers := make(chan api.Response, 2)
+		n.do(func() {
+			n.deliver("n2", []byte(`{"from":"n2","to":"n1","term":1,"voted":{"granted":true}}`))
+			n.Await(newest, func(resp api.Response) { answers <- resp })
+			n.Write(put("x", "1"), func(resp api.Response) { answers <- resp })
+		})
+		synctest.Wait()
+		require.Equal(t, raft.Leader, s.status("n1").Role)
+		require.Empty(t, answers)
+		s.calm()
+		require.True(t, (<-answers).OK)
+		require.True(t, (<-answers).OK)
+	})
+}
+
 // The other has been elected before this one knows, or after: at every moment one of the two refuses.
 func TestLeader_that_was_cut_off_answers_no_get_once_another_has_committed(t *testing.T) {
 	for seed := range uint64(5) {

@@ -342,7 +342,7 @@ func (n *Node) apply(e raft.Entry) {
 
 // settle lets all writes go that wait for a reign that is over, and says how the store is to be read now.
 func (n *Node) settle(s raft.Status) {
-	if s.Role != n.reign.Role || s.Term != n.reign.Term {
+	if n.reign.Role == raft.Leader && (s.Role != raft.Leader || s.Term != n.reign.Term) {
 		n.giveUp("leadership was lost", func(write) bool { return true })
 		n.dropReads(n.notLeader())
 	}

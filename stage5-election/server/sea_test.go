@@ -333,6 +333,9 @@ func (s *sea) storm(long time.Duration) {
 		time.Sleep(time.Duration(s.intN(int(150 * time.Millisecond))))
 		s.bury()
 		id := s.members[s.intN(s.size)].ID
+		if leader := s.leader(); leader != "" && s.chance(0.5) { // it is missed most
+			id = leader
+		}
 		link := id + ">" + s.members[s.intN(s.size)].ID
 		spare := len(s.up()) > s.size/2+1
 		switch n := s.at(id); s.intN(8) {
