@@ -89,8 +89,11 @@ func (n *Node) does(rd raft.Ready) {
 	}
 	e := &n.event
 	e.Because = append(e.Because, rd.Because...)
-	if rd.HardState != nil {
-		e.Saves += fmt.Sprintf("term %d ", rd.HardState.Term)
+	if hard := rd.HardState; hard != nil {
+		e.Saves += fmt.Sprintf("term %d ", hard.Term)
+		if hard.VotedFor != raft.None {
+			e.Saves += "(votes for " + hard.VotedFor + ") "
+		}
 	}
 	for _, entry := range rd.Entries[:min(len(rd.Entries), maxTraced)] {
 		e.Saves += describe(entry) + " "
