@@ -72,8 +72,7 @@ func (n *Node) Read(r api.Request) api.Response {
 type reads struct {
 	arrived []write
 	begun   []write
-	term    raft.Term  // those that have begun wait, in this term,
-	round   uint64     // for the answer to this round from a majority,
+	round   uint64     // those that have begun wait for its answer from a majority,
 	index   raft.Index // and for this entry to be applied
 }
 
@@ -94,8 +93,7 @@ func (n *Node) park(w write) {
 // something to do for that.
 func (n *Node) readOn() bool {
 	r := &n.reads
-	s := n.core.Status()
-	if len(r.begun) > 0 && s.Term == r.term && n.core.AnsweredRound() >= r.round && s.AppliedIndex >= r.index {
+	if len(r.begun) > 0 && n.core.AnsweredRound() >= r.round && n.core.Status().AppliedIndex >= r.index {
 		for _, w := range r.begun {
 			w.reply(n.store.Do(w.request))
 		}
@@ -107,7 +105,7 @@ func (n *Node) readOn() bool {
 	round, index, err := n.core.Read()
 	switch err {
 	case nil:
-		r.term, r.round, r.index = s.Term, round, index
+		r.round, r.index = round, index
 		r.begun, r.arrived = r.arrived, nil
 		return true
 	case raft.ErrNotLeader:
