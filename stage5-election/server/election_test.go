@@ -159,6 +159,7 @@ func TestVote_is_remembered_when_the_power_fails(t *testing.T) {
 			synctest.Wait()
 		}
 		s.isolate("n3")
+		s.at("n3").deliver("n2", []byte(`{"from":"n2","to":"n3","term":5,"voted":{"granted":false}}`)) // so its term is saved before
 		sent := s.says("n3")
 		asks("n1")
 		require.Equal(t, []string{"n1 t5 votes for it"}, *sent)
@@ -228,6 +229,6 @@ func TestTrace_tells_why_a_node_campaigns(t *testing.T) {
 		s.elected()
 		require.NotEmpty(t, told)
 		require.Regexp(t, `because  §5.2: no sign of a leader for \d+ ticks`, told[0])
-		require.Contains(t, strings.Join(told, ""), "saves    term 2 2@2 no-op")
+		require.Contains(t, strings.Join(told, ""), "saves    term 2 (votes for n1) 2@2 no-op")
 	})
 }
