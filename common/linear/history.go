@@ -15,8 +15,10 @@
 //     ends the history; without one, hopeless;
 //   - open appends on a key that is also put to: ten take no time, forty are hopeless.
 //
-// To refute takes longer than to confirm, and may not come to an end where there are
-// open deletes or appends. So spread the operations over several keys, write a different
+// Where there are only reads and puts, each of a value of its own, any number may be
+// open, and reads may reach over seconds: 10 ms, to refute as well. Otherwise to refute
+// takes longer than to confirm, and may not come to an end where there are open deletes
+// or appends. So spread the operations over several keys, write a different
 // value each time, and end with a read of every key. A check that runs out of time is
 // not a pass, but what is plain without a search is still found and explained.
 //

@@ -1,8 +1,10 @@
 package linear
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -49,7 +51,13 @@ func judge(events []event, deadline time.Time) Verdict {
 		return Unknown // to porcupine, a timeout of 0 is none
 	}
 	ops := operations(events)
-	switch porcupine.CheckOperationsTimeout(modelOf(ops), ops, left) {
+	start, f := newSearch(ops)
+	zones := f.zones(ops)
+	if collide(zones) {
+		return Violation
+	}
+	narrow(ops, zones)
+	switch porcupine.CheckOperationsTimeout(f.model(start), ops, left) {
 	case porcupine.Ok:
 		return Linearizable
 	case porcupine.Illegal:
@@ -61,6 +69,10 @@ func judge(events []event, deadline time.Time) Verdict {
 // modelOf returns the model for ops, all of one key.
 func modelOf(ops []porcupine.Operation) porcupine.Model {
 	start, f := newSearch(ops)
+	return f.model(start)
+}
+
+func (f facts) model(start state) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return start },
 		Step: func(s, op, answer any) (bool, any) {
@@ -76,8 +88,9 @@ func modelOf(ops []porcupine.Operation) porcupine.Model {
 	}
 }
 
-// operations returns events as porcupine takes them: without those that failed, and
-// without the reads of unknown outcome, which say nothing and change nothing.
+// operations returns events as porcupine takes them, in the order of beginning: without
+// those that failed, and without the reads of unknown outcome, which say nothing and
+// change nothing.
 func operations(events []event) []porcupine.Operation {
 	var ops []porcupine.Operation
 	for _, e := range events {
@@ -99,6 +112,7 @@ func operations(events []event) []porcupine.Operation {
 		}
 		ops = append(ops, o)
 	}
+	slices.SortFunc(ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	return ops
 }
 

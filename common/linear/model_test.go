@@ -60,8 +60,9 @@ func TestModel_judges_as_the_naive_one_does(t *testing.T) {
 		if seed%2 == 0 {
 			g.values = 0
 		}
+		g.kinds = [][]Kind{nil, {Get, Append}, {Get, Put}, {Get, Put, CAS}}[seed/2%4]
 		if seed%3 == 0 {
-			g.kinds = []Kind{Get, Append}
+			g.outdated = 100
 		}
 		deeds := g.deeds()
 		if seed%5 != 0 {
@@ -108,6 +109,8 @@ type generator struct {
 	unknown float64 // how many of the outcomes are unknown
 	written int
 	kinds   []Kind // which operations, all equally often; nil: all, and reads the most
+	// outdated is by how many milliseconds an answer to a get says at most that it may be outdated; 0: it does not say.
+	outdated int
 }
 
 // deeds returns a history that is linearizable: a sequential execution, each operation
@@ -121,6 +124,9 @@ func (g *generator) deeds() []deed {
 		d := deed{op: g.op(store), from: at - g.rand.IntN(g.wide+1), to: at + g.rand.IntN(g.wide+1)}
 		answer, next := store.apply(d.op)
 		d.ends = returns(answer)
+		if g.outdated > 0 && d.op.Kind == Get {
+			d = outdated(g.rand.IntN(g.outdated), d, answer)
+		}
 		happened := true
 		if g.rand.Float64() < g.unknown {
 			d = unknowing(d)

@@ -14,8 +14,10 @@ import (
 // answer. So it is worth placing earlier only if the next answer depends on it: not
 // if it changes nothing, and not if it is overwritten before anyone looked.
 //
-// A value that is written by a single operation is there once. Before it changes, all
-// answers that tell of it are placed.
+// A value that is written by at most one operation is there at most once, and so is "absent", at
+// the beginning, if nothing deletes. Before it changes, all answers that tell of it are
+// placed, in the order in which they began: they change nothing, so any order that is
+// possible can be sorted like that. Zones say more of where it can be.
 //
 // On a key that is only appended to and read, whatever is there before the last read
 // is a prefix of the longest value read.
@@ -29,24 +31,29 @@ type state struct {
 
 // facts are what the rules need to know of all operations.
 type facts struct {
-	longest string         // the longest value read
-	tellers map[string]int // how many answers tell of a value that is there only once
+	longest string           // the longest value read
+	tellers map[register]int // how many answers tell of what is there only once
+	turn    map[*Answer]int  // how many of them come before this one, which changes nothing
 }
 
-// newSearch returns the state before ops, and the facts of ops.
+// newSearch returns the state before ops, and the facts of ops, which are in the order of
+// beginning.
 func newSearch(ops []porcupine.Operation) (state, facts) {
 	var start state
-	f := facts{tellers: make(map[string]int)}
-	writers := make(map[string]int)
+	f := facts{tellers: make(map[register]int), turn: make(map[*Answer]int)}
+	writers := map[register]int{{}: 1} // of absent: the beginning, and all deletes
+	tellers := make(map[register]int)
+	readers := make(map[register]int) // those of the tellers that change nothing
 	var appended []string
 	grows := true
 	for _, o := range ops {
 		op, answer := o.Input.(Op), o.Output.(*Answer)
 		switch op.Kind {
 		case Put, CAS:
-			writers[op.Value]++
+			writers[register{true, op.Value}]++
 			grows = false
 		case Delete:
+			writers[register{}]++
 			grows = false
 		case Append:
 			appended = append(appended, op.Value)
@@ -62,27 +69,33 @@ func newSearch(ops []porcupine.Operation) (state, facts) {
 			}
 		}
 		if r, ok := tells(op, *answer); ok {
-			f.tellers[r.value]++
+			tellers[r]++
+			writers[r] += 0 // so it has a number even if nothing writes it
+			if !answer.Swapped {
+				f.turn[answer] = readers[r]
+				readers[r]++
+			}
 		}
 	}
 	if !grows {
 		start.unread = 0
 	}
-	for value := range f.tellers {
-		if writers[value] != 1 || endsWithAny(value, appended) {
-			delete(f.tellers, value)
+	for r, n := range writers {
+		if n <= 1 && !(r.found && endsWithAny(r.value, appended)) {
+			f.tellers[r] = tellers[r]
 		}
 	}
+	start.owed = f.tellers[register{}]
 	return start, f
 }
 
-// tells returns the value that answer says was there, if it says so.
+// tells returns what answer says was there, if it says that.
 func tells(op Op, answer Answer) (register, bool) {
 	if op.Kind == Put {
 		return register{}, false
 	}
 	saw := event{op: op, outcome: answered, answer: answer}.saw()
-	if saw.exact == nil || !saw.exact.found {
+	if saw.exact == nil {
 		return register{}, false
 	}
 	return *saw.exact, true
@@ -106,6 +119,7 @@ func (f facts) step(s state, op Op, answer *Answer) (bool, state) {
 	if answer != nil && given != *answer {
 		return false, s
 	}
+	changed := after != s.register
 	next := s
 	next.register = after
 	next.unseen = answer == nil
@@ -115,10 +129,12 @@ func (f facts) step(s state, op Op, answer *Answer) (bool, state) {
 			next.unread--
 		}
 		if _, ok := tells(op, *answer); ok && s.owed > 0 {
+			if !changed && f.turn[answer] != f.tellers[s.register]-s.owed {
+				return false, s
+			}
 			next.owed--
 		}
 	}
-	changed := after != s.register
 	overwrites := op.Kind == Put || op.Kind == Delete && answer == nil
 	switch {
 	case answer == nil && !changed,
@@ -130,7 +146,7 @@ func (f facts) step(s state, op Op, answer *Answer) (bool, state) {
 	if changed {
 		next.owed = 0
 		if op.Kind != Append {
-			next.owed = f.tellers[after.value]
+			next.owed = f.tellers[after]
 		}
 	}
 	return true, next
