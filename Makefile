@@ -44,8 +44,8 @@ soak: ## STAGE=n run the tests of a stage again and again: takes long
 	go test -count=10 -timeout=60m $(PACKAGES)
 	SOAK=1 go test -count=1 -timeout=60m -v -run '^TestSoak_' $(PACKAGES)
 
-bugs: ## [STAGE=n] [NEW=1] put each known bug in, and see the tests catch it; NEW: only what a stage does not share with the one before
-	@go run ./common/bugs $(ONLY) $(if $(NEW),-new)
+bugs: ## [STAGE=n] [NEW=1] [ONEIN=1] put each known bug in, and see the tests catch it; NEW: only what a stage does not share with the one before; ONEIN: a sample
+	@go run ./common/bugs $(ONLY) $(if $(NEW),-new) $(if $(ONEIN),-one-in $(ONEIN))
 
 lint: ## check formatting, vet, staticcheck, the steps and borders of the stages, and the build for macOS
 	@files=$$("$$(go env GOROOT)/bin/gofmt" -l .) && { test -z "$$files" || { echo "not formatted (gofmt -w):"; echo "$$files"; exit 1; }; }

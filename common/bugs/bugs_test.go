@@ -109,7 +109,7 @@ func TestBugs_each_patch_gets_its_verdict(t *testing.T) {
 		"no_package":   inAdd(headed("B010 The package is not there.", "conuter TestAdd_adds_one"), "return n + 2"),
 	})
 	var out bytes.Buffer
-	err := check(t.Context(), &out, stage, nil)
+	err := check(t.Context(), &out, stage, nil, 1)
 	require.EqualError(t, err, "stage0-fake: 7 of 10 bugs were not caught", "%s", &out)
 
 	report, last, _ := strings.Cut(out.String(), "3 of 10 bugs caught in ")
@@ -145,7 +145,7 @@ func TestBugs_a_data_race_is_caught(t *testing.T) {
 		"races": inWait(headed("B001 It races.", "counter TestWait_waits", "# Flags: -race\n"), line),
 	})
 	var out bytes.Buffer
-	require.NoError(t, check(t.Context(), &out, stage, nil), "%s", &out)
+	require.NoError(t, check(t.Context(), &out, stage, nil, 1), "%s", &out)
 	require.Contains(t, out.String(), "B001   races  caught (race)   TestWait_waits\n         data race in fake/stage0-fake/counter.Wait")
 }
 
@@ -166,7 +166,7 @@ func TestBugs_a_patch_may_bring_and_remove_files(t *testing.T) {
 `,
 	})
 	var out bytes.Buffer
-	require.NoError(t, check(t.Context(), &out, stage, nil), "%s", &out)
+	require.NoError(t, check(t.Context(), &out, stage, nil, 1), "%s", &out)
 	require.NoFileExists(t, filepath.Join(stage.Dir, "counter", "moved.go"))
 }
 
@@ -188,7 +188,7 @@ func TestBugs_what_is_the_same_in_the_stage_before_is_left_out(t *testing.T) {
 		put(t, name, string(text))
 	}
 	var out bytes.Buffer
-	require.NoError(t, check(t.Context(), &out, stage, &before))
+	require.NoError(t, check(t.Context(), &out, stage, &before, 1))
 	require.Contains(t, out.String(), "1 bugs of stage0-fake are those of stage0-fake")
 	require.Contains(t, out.String(), "0 of 0 bugs caught")
 
@@ -197,12 +197,12 @@ func TestBugs_what_is_the_same_in_the_stage_before_is_left_out(t *testing.T) {
 }
 
 func TestBugs_a_stage_without_any_fails(t *testing.T) {
-	require.EqualError(t, check(t.Context(), &bytes.Buffer{}, fakeStage(t, nil), nil), "stage0-fake has no bugs in testdata/bugs")
+	require.EqualError(t, check(t.Context(), &bytes.Buffer{}, fakeStage(t, nil), nil, 1), "stage0-fake has no bugs in testdata/bugs")
 }
 
 func TestBugs_all_malformed_patches_are_named(t *testing.T) {
 	stage := fakeStage(t, map[string]string{"a": "# B1 A.\n", "b": ""})
-	err := check(t.Context(), &bytes.Buffer{}, stage, nil)
+	err := check(t.Context(), &bytes.Buffer{}, stage, nil, 1)
 	require.ErrorContains(t, err, "a.patch: a line must name the rule")
 	require.ErrorContains(t, err, "b.patch: the first line must be an id")
 }
@@ -264,4 +264,17 @@ func TestComplaint_picks_the_line_that_says_what_is_wrong(t *testing.T) {
 	require.Equal(t, "data race in x.put()", complaint(
 		"==================\nWARNING: DATA RACE\nWrite at 0x00c0 by goroutine 8:\n  runtime.mapassign()\n      map.go:9 +0x0\n  x.put()\n      x.go:3 +0x2\n"))
 	require.Equal(t, "fatal error: concurrent map writes", complaint("=== RUN TestX\nfatal error: concurrent map writes\n"))
+}
+
+func TestBugs_of_a_sample_the_others_have_to_apply(t *testing.T) {
+	caught := inAdd(headed("B001 Two are added.", "counter TestAdd_adds_one"), "return n + 2")
+	missed := inAdd(headed("B002 Nothing changes.", "counter TestAdd_adds_one"), "return 1 + n")
+	stage := fakeStage(t, map[string]string{"a": caught, "b": missed, "c": caught})
+	var out bytes.Buffer
+	require.NoError(t, check(t.Context(), &out, stage, nil, 2), "%s", &out)
+	require.Contains(t, out.String(), "2 of 2 bugs caught")
+
+	stage = fakeStage(t, map[string]string{"a": caught, "b": strings.Replace(caught, "n + 1", "m + 1", 1)})
+	err := check(t.Context(), &out, stage, nil, 2)
+	require.ErrorContains(t, err, "stage0-fake: b does not apply: ")
 }

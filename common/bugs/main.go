@@ -6,6 +6,7 @@
 //	go run ./common/bugs -stage 0    one stage
 //	go run ./common/bugs -new        what a stage has in common with the one before
 //	                                 (patch, code and test) in that one alone
+//	go run ./common/bugs -one-in 8   a sample: of the others it only sees that they can be put in
 //
 // A bug is a file NAME.patch, named for its behaviour: a few lines of header and a
 // diff with paths relative to the stage, so that the same patch serves the stages
@@ -44,13 +45,14 @@ import (
 func main() {
 	number := flag.Int("stage", -1, "the stage's `number`; all of them if left out")
 	onlyNew := flag.Bool("new", false, "leave out what is the same in the stage before")
+	oneIn := flag.Int("one-in", 1, "try one in so `many`; the others only have to apply")
 	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: bugs [-stage N] [-new]")
+	if flag.NArg() > 0 || *oneIn < 1 {
+		fmt.Fprintln(os.Stderr, "usage: bugs [-stage N] [-new] [-one-in N]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *number, *onlyNew)
+	err := run(ctx, *number, *onlyNew, *oneIn)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bugs:", err)
@@ -59,8 +61,8 @@ func main() {
 }
 
 // run checks the bugs of the stage with the given number, or of all stages if it is
-// negative; with onlyNew those that are not the same in the stage before.
-func run(ctx context.Context, number int, onlyNew bool) error {
+// negative; with onlyNew those that are not the same in the stage before, and of them one in so many.
+func run(ctx context.Context, number int, onlyNew bool, oneIn int) error {
 	root, err := tree.Root(".")
 	if err != nil {
 		return err
@@ -83,7 +85,7 @@ func run(ctx context.Context, number int, onlyNew bool) error {
 		if onlyNew && i > 0 {
 			before = &stages[i-1]
 		}
-		failures = append(failures, check(ctx, os.Stdout, s, before))
+		failures = append(failures, check(ctx, os.Stdout, s, before, oneIn))
 	}
 	return errors.Join(failures...)
 }

@@ -46,6 +46,17 @@ func (p patch) overlay(stage, dir string) (file string, err error) {
 	return file, os.WriteFile(file, text, 0o600)
 }
 
+// applies fails if the patch does not apply to the stage.
+func (p patch) applies(stage string) error {
+	dir, err := os.MkdirTemp("", "bugs-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	_, err = p.overlay(stage, dir)
+	return err
+}
+
 // apply puts the patch into the files under dir.
 func (p patch) apply(dir string) error {
 	git := exec.Command("git", "apply", "--whitespace=nowarn", p.file)
