@@ -269,12 +269,12 @@ func TestComplaint_picks_the_line_that_says_what_is_wrong(t *testing.T) {
 func TestBugs_of_a_sample_the_others_have_to_apply(t *testing.T) {
 	caught := inAdd(headed("B001 Two are added.", "counter TestAdd_adds_one"), "return n + 2")
 	missed := inAdd(headed("B002 Nothing changes.", "counter TestAdd_adds_one"), "return 1 + n")
-	stage := fakeStage(t, map[string]string{"a": caught, "b": missed, "c": caught})
+	stage := fakeStage(t, map[string]string{"a": caught, "b": missed, "c": strings.Replace(caught, "B001", "B003", 1)})
 	var out bytes.Buffer
 	require.NoError(t, check(t.Context(), &out, stage, nil, 2), "%s", &out)
 	require.Contains(t, out.String(), "2 of 2 bugs caught")
 
-	stage = fakeStage(t, map[string]string{"a": caught, "b": strings.Replace(caught, "n + 1", "m + 1", 1)})
+	stage = fakeStage(t, map[string]string{"a": caught, "b": strings.Replace(missed, "n + 1", "m + 1", 1)})
 	err := check(t.Context(), &out, stage, nil, 2)
 	require.ErrorContains(t, err, "stage0-fake: b does not apply: ")
 }
