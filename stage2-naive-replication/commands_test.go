@@ -12,6 +12,7 @@ import (
 )
 
 func TestCommands_ask_the_server(t *testing.T) {
+	t.Parallel()
 	_, addr := start(t)
 	for _, c := range []struct{ command, prints string }{
 		{"put /app/color red", "ok"},
@@ -33,7 +34,7 @@ func TestCommands_ask_the_server(t *testing.T) {
 		{"list -after -k -limit 1 /", "/app/color\n... and more: -after /app/color goes on"},
 		{"delete /app/color", "ok"},
 		{"delete /app/color", "absent"},
-		{"status", "{\n  \"node\": \"n1\",\n  \"role\": \"leader\",\n  \"leader\": \"n1\",\n  \"peers\": 4,\n  \"keys\": 3,\n  \"clients\": 1\n}"},
+		{"status", "{\n  \"node\": \"n1\",\n  \"role\": \"leader\",\n  \"leader\": \"n1\",\n  \"peers\": 2,\n  \"keys\": 3,\n  \"clients\": 1\n}"},
 	} {
 		args := strings.Fields(c.command)
 		stdout, stderr, status := output(t, "", slices.Insert(args, 1, "-servers="+addr)...)
@@ -44,6 +45,7 @@ func TestCommands_ask_the_server(t *testing.T) {
 }
 
 func TestCommands_say_what_is_wrong(t *testing.T) {
+	t.Parallel()
 	l, addr := start(t)
 	for _, c := range []struct {
 		command, says string
@@ -74,6 +76,7 @@ func TestCommands_say_what_is_wrong(t *testing.T) {
 }
 
 func TestCommands_end_in_time_when_the_server_stands_still(t *testing.T) {
+	t.Parallel()
 	l, addr := start(t)
 	_, err := l.Run(t.Context(), "pause n1")
 	require.NoError(t, err)
