@@ -36,7 +36,7 @@ const usage = `usage: stage5-election [command]
   get put cas append delete list status
           ask the server
   lead log trace
-          order it to lead, show what it holds, let it say what it thinks
+          order it to campaign, show what it holds, let it say what it thinks
 
 "COMMAND -h" lists the flags of a command.
 `
