@@ -35,15 +35,13 @@ type fleet struct {
 	members []Member
 	nodes   map[string]*Node
 	disks   map[string]*crash.Disk
-	// cut holds links ("n1>n2") that cannot be made.
-	cut map[string]bool
 }
 
 // sail starts size nodes, has n1 elected, ends those that are to be missing, and runs a test.
 func sail(t *testing.T, size int, missing []string, test func(t *testing.T, f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, cut: map[string]bool{}}
+		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}}
 		for i := range size {
 			id := fmt.Sprintf("n%d", i+1)
 			f.members = append(f.members, Member{ID: id, Peer: "peer " + id, Client: "client " + id})
@@ -59,7 +57,6 @@ func sail(t *testing.T, size int, missing []string, test func(t *testing.T, f *f
 		for _, id := range missing {
 			f.nodes[id].Close()
 			delete(f.nodes, id)
-			f.cut[id] = true
 		}
 		synctest.Wait()
 		test(t, f)
@@ -71,9 +68,6 @@ func (f *fleet) start(id string) *Node {
 	n, err := NewNode(Config{ID: id, Members: f.members, Data: "data", Files: f.disks[id], Log: f.t.Logf,
 		Heartbeat: heartbeat, Election: time.Hour,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
-			if f.cut[id+">"+strings.TrimPrefix(addr, "peer ")] {
-				return nil, errors.New("cut")
-			}
 			return f.DialContext(ctx, "mem", addr)
 		}})
 	require.NoError(f.t, err)
@@ -164,7 +158,6 @@ func TestPut_that_timed_out_is_applied_nowhere_and_may_yet_be_everywhere(t *test
 		require.Equal(t, api.Timeout, resp.Error.Code)
 		require.Equal(t, "absent", f.read("n1", "x"))
 		require.Equal(t, "absent", f.read("n2", "x"))
-		delete(f.cut, "n3")
 		f.start("n3")
 		time.Sleep(2 * maxPause)
 		for _, id := range []string{"n1", "n2", "n3"} {
@@ -581,7 +574,6 @@ func TestGet_is_answered_by_whoever_knows_what_is_committed(t *testing.T) {
 	get := bounded("x", 0, 0)
 	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
 		leader := f.nodes["n1"]
-		delete(f.cut, "n2")
 		f.start("n2").Status() // it has said what it is, and so has settled
 		require.Equal(t, api.Unavailable, f.nodes["n2"].Read(get).Error.Code, "a follower that has heard of no commit")
 		time.Sleep(2 * maxPause)

@@ -37,6 +37,12 @@ func (s *sea) parked(id string) (n int) {
 	return n
 }
 
+// gets are those that wait at a node for a round, or to begin one.
+func (s *sea) gets(id string) (waiting reads) {
+	s.at(id).do(func() { waiting = s.at(id).reads })
+	return waiting
+}
+
 func TestRead_waits_until_its_index_is_applied_and_no_longer(t *testing.T) {
 	embark(t, 3, 1, func(t *testing.T, s *sea) {
 		s.lead("n1")
@@ -322,7 +328,8 @@ func TestGet_without_a_majority_is_refused_in_time(t *testing.T) {
 			require.Equal(t, api.Unavailable, (<-next).Error.Code)
 			require.GreaterOrEqual(t, time.Since(begin), want)
 			require.Less(t, time.Since(begin), want+2*tick)
-			require.Zero(t, s.at("n1").reads.len())
+			waiting := s.gets("n1")
+			require.Zero(t, waiting.len())
 		}
 	})
 }
@@ -363,7 +370,7 @@ func TestLeader_that_was_replaced_never_answers_a_get_with_what_was(t *testing.T
 		s.beat()
 		s.tear("n2>n1", "n3>n1", "n4>n1", "n5>n1") // the answers are late
 		before := s.await("n1", newest)
-		round := s.at("n1").reads.round
+		round := s.gets("n1").round
 		s.isolate("n1")
 		s.lead("n3")
 		s.put("n3", "new")
@@ -476,6 +483,7 @@ func TestGets_that_wait_are_bounded_in_number(t *testing.T) {
 		for range maxWaiting {
 			require.Equal(t, api.Unavailable, (<-answers).Error.Code)
 		}
-		require.Zero(t, s.at("n1").reads.len())
+		waiting := s.gets("n1")
+		require.Zero(t, waiting.len())
 	})
 }

@@ -51,7 +51,7 @@ func embark(t *testing.T, size int, seed uint64, test func(t *testing.T, s *sea)
 func voyage(t *testing.T, size int, seed uint64, election time.Duration, test func(t *testing.T, s *sea)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &sea{fleet: &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, cut: map[string]bool{}},
+		s := &sea{fleet: &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}},
 			size: size, election: election, random: rand.New(rand.NewPCG(seed, 0)), alive: map[string]*Node{}, alone: map[string]bool{},
 			torn: map[string]bool{}, slow: map[string]time.Duration{}, fuses: map[string]*atomic.Int32{}, words: map[string]int{}}
 		for i := range size {
