@@ -51,7 +51,7 @@ func commands() []command {
 		{name: "restart", usage: "n1", help: "start it again, on its data; kill it first", run: runRestart},
 		{name: "pause", usage: "n1", help: "freeze it (SIGSTOP)", run: runPause},
 		{name: "resume", usage: "n1", help: "let it run on (SIGCONT)", run: runResume},
-		{name: "lead", usage: "n1", help: "have it lead a later term, or (stage 5) try", from: firstDurable, run: runLead},
+		{name: "lead", usage: "n1", help: "have it lead the next term, or (stage 5) try to", from: firstDurable, run: runLead},
 
 		{name: "cut", usage: "LINK", help: "lose all on n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
 		{name: "stall", usage: "LINK", help: "hold all back until it is healed", run: hurt((*netfault.Forwarder).Stall)},
