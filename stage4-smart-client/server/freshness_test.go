@@ -412,6 +412,17 @@ func TestFollower_does_not_keep_a_claim_that_says_nothing_new(t *testing.T) {
 	require.WithinDuration(t, a.born.Add(2*time.Second), b.asOf, 3*time.Microsecond)
 }
 
+// It was made to a follower that leads by now, and knows of something later.
+func TestClaim_that_comes_true_late_makes_no_node_older(t *testing.T) {
+	a, b := twoClocks()
+	b.open(correspond(a, b, time.Second, time.Second, 0), a.born.Add(time.Second))
+	b.settle(following(8), 0, a.born.Add(time.Second))
+	left := a.born.Add(3 * time.Second)
+	b.seal(appendOf(1, 9), left)
+	b.settle(leading(10), 1, a.born.Add(4*time.Second))
+	require.Equal(t, left, b.asOf)
+}
+
 // Whatever the clocks show, rounded or not: the follower does not claim to know of anything later than the leader does.
 func TestFollower_never_claims_more_than_the_leader_knows(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))

@@ -66,9 +66,10 @@ type Request struct {
 	Seq uint64 `json:"seq,omitempty"`
 	// Done is the lowest seq of the session whose answer is still awaited: those below may be forgotten.
 	Done uint64 `json:"done,omitempty"`
-	// MinIndex makes a read wait until the node has applied the entry with this index.
+	// MinIndex makes a read that may be outdated wait until the node has applied the entry with this index.
 	MinIndex uint64 `json:"min_index,omitempty"`
-	// MaxStalenessMS is how many milliseconds the answer to a read may be outdated; nil for any.
+	// MaxStalenessMS is how many milliseconds the answer to a read may be outdated; nil for not at all: then only
+	// the leader answers.
 	MaxStalenessMS *uint64 `json:"max_staleness_ms,omitempty"`
 }
 
@@ -141,7 +142,7 @@ func (r *Response) Answers(op string) bool {
 // NodeStatus is what a server says of itself.
 type NodeStatus struct {
 	Node   string `json:"node"`
-	Role   string `json:"role"` // leader or follower
+	Role   string `json:"role"` // leader, candidate or follower
 	Term   uint64 `json:"term"`
 	Leader string `json:"leader"` // the leader's id; empty if not known
 	// LastIndex is the last entry of the log, CommitIndex the last that is known to be committed, AppliedIndex the
