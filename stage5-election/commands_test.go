@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -15,6 +14,7 @@ import (
 )
 
 func TestCommands_ask_the_server(t *testing.T) {
+	t.Parallel()
 	_, addr := start(t)
 	for _, c := range []struct{ command, prints string }{
 		{"put /app/color red", "ok"},
@@ -60,11 +60,11 @@ func TestCommands_find_their_way_from_wherever_they_begin(t *testing.T) {
 	_, err := l.Run(t.Context(), "kill n2")
 	require.NoError(t, err)
 	cmd := program(t, "append", "k", "x")
-	cmd.Env = append(cmd.Env, "RAFT_SERVERS="+addrs(l, 1, 2, 3, 4, 5))
+	cmd.Env = append(cmd.Env, "RAFT_SERVERS="+addrs(l, 1, 2, 3))
 	require.NoError(t, cmd.Run())
 	for _, args := range [][]string{
 		{"append", "k", "x", "-servers", addrs(l, 3)},
-		{"append", "k", "x", "-servers", addrs(l, 2, 5)},
+		{"append", "k", "x", "-servers", addrs(l, 2, 3)},
 		{"append", "k", "x", "-servers", addrs(l, 1)},
 	} {
 		_, stderr, status := output(t, "", args...)
@@ -80,10 +80,8 @@ func TestCommands_about_one_server_ask_the_first_and_no_other(t *testing.T) {
 	l, _ := start(t)
 	_, err := l.Run(t.Context(), "kill n2")
 	require.NoError(t, err)
-	for _, n := range []int{3, 4} {
-		stdout, _, _ := output(t, "", "status", "-servers", addrs(l, n, 1))
-		require.Contains(t, stdout, fmt.Sprintf(`"node": "n%d"`, n))
-	}
+	stdout, _, _ := output(t, "", "status", "-servers", addrs(l, 3, 1))
+	require.Contains(t, stdout, `"node": "n3"`)
 	for _, args := range [][]string{{"status"}, {"lead"}, {"log"}, {"trace", "on"}} {
 		_, stderr, status := output(t, "", append(args, "-timeout=1h", "-servers", addrs(l, 2, 1))...)
 		require.Contains(t, stderr, "connection refused", args)
@@ -105,16 +103,17 @@ func TestCommands_say_how_new_an_answer_is_and_must_be(t *testing.T) {
 	stdout, _, _ = output(t, "", "get", "-json", "k", "-max-staleness=1m", "-servers", addr)
 	require.Regexp(t, `^{"id":1,"ok":true,"found":true,"value":"v","index":\d+,"staleness_ms":\d+}\n$`, stdout)
 
-	_, err := l.Run(t.Context(), "isolate n5")
+	_, err := l.Run(t.Context(), "isolate n3")
 	require.NoError(t, err)
 	for _, op := range []string{"get", "list"} {
-		_, stderr, status := output(t, "", op, "k", "-max-staleness=1ms", "-timeout=1s", "-servers", addrs(l, 5))
-		require.Contains(t, stderr, "stale: n5 may be outdated by ", op)
+		_, stderr, status := output(t, "", op, "k", "-max-staleness=1ms", "-timeout=1s", "-servers", addrs(l, 3))
+		require.Contains(t, stderr, "stale: n3 may be outdated by ", op)
 		require.Equal(t, failed, status, op)
 	}
 }
 
 func TestCommands_say_what_is_wrong(t *testing.T) {
+	t.Parallel()
 	l, addr := start(t)
 	for _, c := range []struct {
 		command, says string
@@ -145,6 +144,7 @@ func TestCommands_say_what_is_wrong(t *testing.T) {
 }
 
 func TestCommands_end_in_time_when_the_server_stands_still(t *testing.T) {
+	t.Parallel()
 	l, addr := start(t)
 	_, err := l.Run(t.Context(), "pause n1")
 	require.NoError(t, err)

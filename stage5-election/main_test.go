@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -27,18 +28,27 @@ func TestMain(m *testing.M) {
 	if lab.Child() {
 		main()
 	}
+	flag.Parse()
+	flag.Set("test.parallel", "6") // most of them wait for a cluster
 	os.Exit(m.Run())
 }
 
-// start starts the stage's cluster and returns the address of its first node, which leads.
+// start starts a cluster of three nodes and returns the address of the first, which leads.
 func start(t *testing.T) (l *lab.Lab, addr string) {
 	t.Helper()
-	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: nodes, Out: t.Output()})
+	l = startOf(t, 3)
+	return l, l.Nodes()[0].Client
+}
+
+// startOf starts a cluster of so many nodes.
+func startOf(t *testing.T, size int) *lab.Lab {
+	t.Helper()
+	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: size, Out: t.Output()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	_, err = l.Run(t.Context(), "lead n1")
 	require.NoError(t, err)
-	return l, l.Nodes()[0].Client
+	return l
 }
 
 // program is a run of the stage's program that has not begun.
@@ -66,7 +76,7 @@ func TestScenes(t *testing.T) {
 	for _, name := range scenes {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
-			l, _ := start(t)
+			l := startOf(t, nodes)
 			f, err := os.Open(name)
 			require.NoError(t, err)
 			defer f.Close()
@@ -76,6 +86,7 @@ func TestScenes(t *testing.T) {
 }
 
 func TestLab_answers_what_is_piped_in(t *testing.T) {
+	t.Parallel()
 	stdout, stderr, status := output(t, "put x 1\nget x\nget y\n")
 	require.Equal(t, "ok\n1\nabsent\n", stdout)
 	require.Empty(t, stderr)
@@ -83,7 +94,8 @@ func TestLab_answers_what_is_piped_in(t *testing.T) {
 }
 
 func TestLab_fails_if_an_expectation_does(t *testing.T) {
-	stdout, stderr, status := output(t, "put x 1\nget x => 2\nget x => 1\n")
+	t.Parallel()
+	stdout, stderr, status := output(t, "put x 1\nget x => 2\nget x => 1\n", "lab", "-nodes", "3")
 	require.Equal(t, "ok\n1\n1\n", stdout)
 	require.Contains(t, stderr, "line 2: get x => 2: expected 2, got 1")
 	require.Equal(t, failed, status)
@@ -169,9 +181,10 @@ func TestNode_ends_when_told_to(t *testing.T) {
 }
 
 func TestServer_is_linearizable(t *testing.T) {
+	t.Parallel()
 	_, addr := start(t)
 	h := linear.NewHistory()
-	linear.Workload{Clients: 8, Ops: 250, Keys: 5, Seed: 1}.Drive(t.Context(), h, addr)
+	linear.Workload{Clients: 8, Ops: 100, Keys: 5, Seed: 1}.Drive(t.Context(), h, addr)
 	linear.Require(t, h)
 }
 
@@ -227,8 +240,9 @@ func vandalised(t *testing.T, addr string, vandals int, d time.Duration) (took [
 }
 
 func TestServer_serves_others_beside_random_bytes(t *testing.T) {
+	t.Parallel()
 	_, addr := start(t)
-	require.NotEmpty(t, vandalised(t, addr, 2, time.Second/2))
+	require.NotEmpty(t, vandalised(t, addr, 2, time.Second/5))
 }
 
 // The bound that the chapter states: beside a client that sends random bytes as fast as it can, 99 of 100 pairs

@@ -27,7 +27,7 @@ const (
 	maxSave = 16 << 20
 	// logChunk is by how much the file grows, in bytes. What is not used yet is newlines. So most saves leave its size as
 	// it is, and the flush has that much less to write.
-	logChunk = 256 << 10
+	logChunk = 64 << 10
 )
 
 // A disk keeps what a node must not forget: its term, its vote and its log (Figure 2, persistent state). The others build on what
