@@ -144,6 +144,8 @@ func (l *Lab) askAround(ctx context.Context, r wire.Request, patience time.Durat
 		}
 		if next = l.redirect(err); next != "" {
 			l.client.follow(next)
+		} else {
+			patience = max(patience, defaultPatience) // for a refusal, as above
 		}
 	}
 	return wire.Response{}, first
