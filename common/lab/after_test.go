@@ -10,6 +10,7 @@ import (
 )
 
 func TestAfter_carries_out_later_and_tells_of_it(t *testing.T) {
+	t.Parallel()
 	var out lockedBuffer
 	l, err := Start(t.Context(), Options{Out: &out})
 	require.NoError(t, err)
@@ -49,6 +50,7 @@ func TestAfter_fails_a_scene_at_its_end(t *testing.T) {
 }
 
 func TestAfter_fails_a_pipe_at_its_end(t *testing.T) {
+	t.Parallel()
 	cmd := stageBinary(t, "0")
 	cmd.Stdin = strings.NewReader("after 100ms get x => 1\nput y 1\n")
 	var errs strings.Builder

@@ -36,6 +36,7 @@ func tempFiles(t *testing.T, cmd *exec.Cmd) []os.DirEntry {
 }
 
 func TestCommand_pipe_prints_answers_alone_and_goes_on_after_failures(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		in, out, err string
 		status       int
@@ -69,6 +70,7 @@ func TestCommand_pipe_prints_answers_alone_and_goes_on_after_failures(t *testing
 }
 
 func TestCommand_used_wrongly_says_why_in_a_line(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args    string
 		message string
@@ -96,6 +98,7 @@ func TestCommand_used_wrongly_says_why_in_a_line(t *testing.T) {
 }
 
 func TestCommand_scene_tells_the_story_and_stops_at_the_first_failure(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "scene")
 	require.NoError(t, os.WriteFile(file, []byte(`# The server dies.
 put x 1 => ok
@@ -159,6 +162,7 @@ func TestScene_fails_at_an_error_that_nothing_expects(t *testing.T) {
 }
 
 func TestSave_writes_a_scene_that_passes_when_it_is_played(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "scene")
 	l := startLab(t, Options{Stage: 2, Nodes: 3})
 	for _, line := range []string{
@@ -255,6 +259,7 @@ func (r running) nodes(t *testing.T) int {
 }
 
 func TestCommand_ends_cleanly(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(r running) (status int){
 		"at the end of its input": func(r running) int { r.in.Close(); return 0 },
 		"by quit":                 func(r running) int { io.WriteString(r.in, "quit\n"); return 0 },
@@ -286,6 +291,7 @@ func TestCommand_ends_cleanly(t *testing.T) {
 }
 
 func TestCommand_killed_leaves_no_node_not_even_a_paused_one(t *testing.T) {
+	t.Parallel()
 	r := startRunning(t)
 	defer r.in.Close()
 	require.NoError(t, r.cmd.Process.Kill())
@@ -294,6 +300,7 @@ func TestCommand_killed_leaves_no_node_not_even_a_paused_one(t *testing.T) {
 }
 
 func TestCommand_goes_on_after_a_write_to_a_lost_connection(t *testing.T) {
+	t.Parallel()
 	r := startRunning(t)
 	require.NoError(t, r.cmd.Process.Signal(syscall.SIGPIPE)) // as the system does, when the forwarder writes to a node that was killed
 	io.WriteString(r.in, "get x\nquit\n")
@@ -365,6 +372,7 @@ func startUnread(t *testing.T) running {
 }
 
 func TestCommand_ends_cleanly_when_nobody_reads_its_errors(t *testing.T) {
+	t.Parallel()
 	r := startUnread(t)
 	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
 	require.EqualError(t, r.cmd.Wait(), "exit status 1")
@@ -373,6 +381,7 @@ func TestCommand_ends_cleanly_when_nobody_reads_its_errors(t *testing.T) {
 }
 
 func TestCommand_ends_at_once_at_a_second_signal(t *testing.T) {
+	t.Parallel()
 	r := startUnread(t)
 	began := time.Now()
 	ended := make(chan error, 1)

@@ -148,6 +148,7 @@ func TestAsk_follows_redirects_and_asks_another_where_nothing_happened(t *testin
 }
 
 func TestAsk_goes_round_until_a_node_takes_it_where_leaders_change(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 3, Nodes: 3})
 	run(t, l, "put x 1", "kill n1")
 	began := time.Now()
@@ -176,6 +177,7 @@ func TestAsk_that_is_over_before_it_begins_sends_nothing_and_says_so_in_plain_wo
 }
 
 func TestAsk_never_sends_again_what_may_have_happened(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 3, Nodes: 3})
 	run(t, l, "append x a => 1", "timeout 100ms",
 		"cut client<n1", "append x b => error timeout: outcome unknown", // done, but who knows
@@ -185,11 +187,13 @@ func TestAsk_never_sends_again_what_may_have_happened(t *testing.T) {
 }
 
 func TestCut_hurts_answers_of_a_client_that_had_not_said_a_word(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{})
 	run(t, l, "timeout 1s", "cut client<n1 => ok", "append x a => error timeout", "heal", "get x => a") // time to connect
 }
 
 func TestFaults_between_nodes(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 2, Nodes: 5})
 	// What one put tells a node may arrive after what the next does, so each waits for all.
 	run(t, l, "put x 1 => ok", "wait get x @n4 => 1", "wait get x @n5 => 1")
@@ -208,6 +212,7 @@ func TestFaults_between_nodes(t *testing.T) {
 }
 
 func TestStatus_fits_80_columns_with_seven_nodes(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 3, Nodes: 7})
 	run(t, l, "kill n2", "pause n3", "cut client n4", "cut n1>n5", "slow n1 n6 200ms", "isolate n7")
 	began := time.Now()
@@ -227,6 +232,7 @@ faults: cut client n4, cut n1>n5, slow n1 n6 200ms, cut n1 n7, cut n2 n7, cut n3
 }
 
 func TestStatus_of_a_node_that_does_not_answer_is_bounded(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{})
 	m := l.members[0]
 	require.NoError(t, m.pause(true))

@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 	if stage := os.Getenv("FAKE_STAGE"); stage != "" {
 		os.Exit(Command(int(stage[0]-'0'), 1, os.Args[2:]))
 	}
+	flag.Parse()
+	flag.Set("test.parallel", "4") // most of them wait for a lab
 	goleak.VerifyTestMain(m)
 }
 
@@ -368,7 +370,8 @@ func (f *fake) set(key, value string) {
 	f.data[key] = value
 	if f.file != "" {
 		b, _ := json.Marshal(f.data)
-		if err := os.WriteFile(f.file, b, 0o644); err != nil {
+		err := os.WriteFile(f.file+".new", b, 0o644) // a kill at any moment leaves the old one or the new one
+		if err = errors.Join(err, os.Rename(f.file+".new", f.file)); err != nil {
 			f.die(err)
 		}
 	}

@@ -78,6 +78,7 @@ func TestLab_close_leaves_no_process_port_or_file(t *testing.T) {
 }
 
 func TestLab_ports_of_labs_started_at_once_differ(t *testing.T) {
+	t.Parallel()
 	const labs = 20
 	all, errs := make([]*Lab, labs), make([]error, labs)
 	var wg sync.WaitGroup
@@ -181,6 +182,7 @@ func TestStart_ends_with_its_context(t *testing.T) {
 }
 
 func TestLab_keeps_data_over_a_kill_and_a_directory_over_labs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})
 	run(t, l, "put x 1 => ok", "kill n1 => ok", "timeout 100ms", "get x => error unavailable", "timeout 2s",
@@ -192,6 +194,7 @@ func TestLab_keeps_data_over_a_kill_and_a_directory_over_labs(t *testing.T) {
 }
 
 func TestLab_pause_stops_a_node_and_resume_lets_it_answer_late(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{})
 	run(t, l, "put x 1 => ok", "timeout 50ms", "pause n1 => ok", "append x 2 => error timeout", "get x => error timeout",
 		"resume n1 => ok", "timeout 2s", "get x => 12", "pause n1", "kill n1 => ok", "restart n1 => ok", "get x => absent")
@@ -229,6 +232,7 @@ func TestLab_without_forwarder(t *testing.T) {
 }
 
 func TestLab_carries_out_commands_from_many_goroutines(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 2, Nodes: 3})
 	var wg sync.WaitGroup
 	for _, line := range []string{"put x 1", "get x", "status", "restart n3", "restart n3", "cut n1 n2", "heal", "list"} {

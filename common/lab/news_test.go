@@ -63,6 +63,7 @@ func TestNews_say_in_the_end_what_was_lost_last(t *testing.T) {
 }
 
 func TestLab_kills_and_closes_though_nobody_reads_its_news(t *testing.T) {
+	t.Parallel()
 	w := haltingWriter{on: make(chan struct{})}
 	l, err := Start(t.Context(), Options{Out: &w})
 	require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestStart_orders_the_first_node_of_a_fresh_cluster_to_lead_and_waits_until_it_is_of_use(t *testing.T) {
+	t.Parallel()
 	for _, opt := range []Options{{Stage: 3, Nodes: 3}, {Stage: 4, Nodes: 1}, {Stage: 3, Nodes: 3, Direct: true}, {Stage: 3, Nodes: 3, Dir: t.TempDir()}} {
 		l := startLab(t, opt)
 		require.NotContains(t, l.banner(), "Nobody leads")
@@ -29,6 +30,7 @@ func TestStart_fails_where_the_first_order_is_refused(t *testing.T) {
 }
 
 func TestStart_gives_no_order_to_nodes_of_which_one_has_data(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := startLab(t, Options{Stage: 3, Nodes: 3, Dir: dir})
 	run(t, l, "put x 1 => ok", "wait get x @n3 => 1")
@@ -59,12 +61,14 @@ func TestUntil_gives_up_after_a_while(t *testing.T) {
 }
 
 func TestRestart_of_the_leader_leaves_a_cluster_that_nobody_leads(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 3, Nodes: 1})
 	run(t, l, "restart n1 => ok", "timeout 1s", "put x 1 => error unavailable: nobody leads; lead n1 would order it, if its log is the best",
 		"lead n1 => ok", "timeout 5s", "put x 1 => ok")
 }
 
 func TestLead_reaches_a_node_past_all_faults_and_the_client_goes_there(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 3, Nodes: 3})
 	run(t, l, "cut client n2", "isolate n2", "lead n2 => ok", "heal")
 	require.Equal(t, "n2", l.client.leaderNow())
@@ -72,6 +76,7 @@ func TestLead_reaches_a_node_past_all_faults_and_the_client_goes_there(t *testin
 }
 
 func TestOrders_to_a_node_that_cannot_hear_end_in_an_error_at_once(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 3, Nodes: 3})
 	run(t, l, "kill n2", "pause n3", "timeout 1h",
 		"lead n2 => error unavailable: not sent: n2 is dead", "lead n3 => error unavailable: not sent: n3 is paused",
@@ -99,6 +104,7 @@ func TestLog_shows_the_last_entries_oldest_first(t *testing.T) {
 }
 
 func TestTrace_shows_what_nodes_write_together_in_one_piece(t *testing.T) {
+	t.Parallel()
 	var out lockedBuffer
 	l, err := Start(t.Context(), Options{Stage: 3, Nodes: 3, Out: &out})
 	require.NoError(t, err)

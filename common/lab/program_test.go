@@ -14,6 +14,7 @@ import (
 )
 
 func TestRunProgram_tells_it_where_the_servers_are(t *testing.T) {
+	t.Parallel()
 	for stage, want := range []string{1: "-servers\nN1\na\nb c", 3: "-servers\nN1\na\nb c", 4: "a\nb c"} {
 		if want == "" {
 			continue
@@ -31,6 +32,7 @@ func TestRunProgram_tells_it_where_the_servers_are(t *testing.T) {
 }
 
 func TestRunProgram_answers_with_what_it_prints_or_how_it_fails(t *testing.T) {
+	t.Parallel()
 	l := startLab(t, Options{Stage: 4})
 	run(t, l, "run say absent => absent", `run say "a b" => a b`, `run nothing => ""`,
 		"run fail timeout: too late => error timeout", "expect error timeout: too late", "run fall => error exit status 3",
@@ -62,6 +64,7 @@ func hang(ctx context.Context, t *testing.T, l *Lab) (answer chan string, pids [
 }
 
 func TestRunProgram_leaves_no_process_when_it_is_interrupted_or_the_lab_closes(t *testing.T) {
+	t.Parallel()
 	l, err := Start(t.Context(), Options{Stage: 4})
 	require.NoError(t, err)
 	ctx, interrupt := context.WithCancel(t.Context())

@@ -193,6 +193,7 @@ func TestPrompt_control_C_ends_a_command_and_then_the_lab(t *testing.T) {
 }
 
 func TestPrompt_gives_the_terminal_back_when_it_is_ended_from_outside(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		s := startAtTerminal(t)
 		require.NoError(t, s.signal(sig))
@@ -201,6 +202,7 @@ func TestPrompt_gives_the_terminal_back_when_it_is_ended_from_outside(t *testing
 }
 
 func TestPrompt_ends_though_its_terminal_is_halted(t *testing.T) {
+	t.Parallel()
 	s := startAtTerminal(t)
 	const halt, output = 0x540a, 0 // TCXONC and TCOOFF, which Ctrl-S does too
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, s.program.Fd(), halt, output)
