@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	flag.Parse()
-	flag.Set("test.parallel", "6") // most of them wait for a cluster
+	flag.Set("test.parallel", "4") // most of them wait for a cluster
 	os.Exit(m.Run())
 }
 
