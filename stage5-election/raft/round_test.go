@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -51,6 +52,17 @@ func TestRound_is_a_new_one_with_each_sending_and_the_same_to_all(t *testing.T) 
 		require.Equal(t, to["n2"], to["n3"])
 		require.Greater(t, to["n2"], last)
 		last = to["n2"]
+	}
+}
+
+func TestMessage_carries_its_round(t *testing.T) {
+	for _, m := range []Message{appendTo("n2", 1, AppendEntries{Round: math.MaxUint64}), answered("n2", 1, math.MaxUint64)} {
+		line, err := json.Marshal(m)
+		require.NoError(t, err)
+		require.Contains(t, string(line), `"round":18446744073709551615`)
+		var back Message
+		require.NoError(t, json.Unmarshal(line, &back))
+		require.Equal(t, m, back)
 	}
 }
 
@@ -109,7 +121,9 @@ func TestAnsweredRound_of_one_who_is_alone_is_the_present_one(t *testing.T) {
 }
 
 func TestAnsweredRound_never_goes_back_however_answers_come(t *testing.T) {
-	r, last := sixRounds(t, 3)
+	r, _ := sixRounds(t, 3)
+	beat(r)
+	last := r.round
 	for _, c := range []struct {
 		answer Message
 		want   uint64
@@ -119,7 +133,7 @@ func TestAnsweredRound_never_goes_back_however_answers_come(t *testing.T) {
 		{answered("n2", 1, 2), 4}, // late
 		{answered("n3", 1, 6), 6}, // of 5 the answers are lost
 		{answered("n2", 1, 5), 6},
-		{replied("n2", 1, AppendEntriesReply{Index: 1, Round: last}), last}, // a refusal is an answer
+		{replied("n2", 1, AppendEntriesReply{Index: 1, Round: last}), last}, // a refusal is an answer too
 	} {
 		r.Step(c.answer)
 		require.Equal(t, c.want, r.AnsweredRound())
