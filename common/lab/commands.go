@@ -52,6 +52,7 @@ func commands() []command {
 		{name: "pause", usage: "n1", help: "freeze it (SIGSTOP)", run: runPause},
 		{name: "resume", usage: "n1", help: "let it run on (SIGCONT)", run: runResume},
 		{name: "lead", usage: "n1", help: "have it lead the next term, or (stage 5) try to", from: firstDurable, run: runLead},
+		{name: "snapshot", usage: "n1", help: "have it take a snapshot, and cut its log", from: firstSnapshot, loose: true, run: runSnapshot},
 
 		{name: "cut", usage: "LINK", help: "lose all on n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
 		{name: "stall", usage: "LINK", help: "hold all back until it is healed", run: hurt((*netfault.Forwarder).Stall)},

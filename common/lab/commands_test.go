@@ -95,7 +95,7 @@ func TestCommands_that_make_no_sense_say_what_would(t *testing.T) {
 
 func TestHelp_shows_what_the_stage_has_within_80_columns(t *testing.T) {
 	help := map[int]string{}
-	for _, stage := range []int{0, 2, 3, 4} {
+	for _, stage := range []int{0, 2, 3, 4, 6} {
 		l := &Lab{opt: Options{Stage: stage}}
 		answer, err := l.Run(t.Context(), "help")
 		require.NoError(t, err)
@@ -116,6 +116,8 @@ func TestHelp_shows_what_the_stage_has_within_80_columns(t *testing.T) {
 	require.Contains(t, help[3], "lead the next term")
 	require.NotContains(t, help[3], "within")
 	require.Contains(t, help[4], "within")
+	require.NotContains(t, help[4], "snapshot")
+	require.Contains(t, help[6], "snapshot")
 }
 
 func TestAsk_asks_no_other_node_after_one_that_says_goodbye_without_an_answer(t *testing.T) {
@@ -229,6 +231,19 @@ n5    running  follower  1235  n1      6      1234567  1234567  1234567  0
 n6    running  follower  1235  n1      6      1234567  1234567  1234567  0
 n7    running  follower  1235  n1      6      1234567  1234567  1234567  0
 faults: cut client n4, cut n1>n5, slow n1 n6 200ms, cut n1 n7, cut n2 n7, cut n3 n7, cut n4 n7, cut n5 n7, cut n6 n7`, "\n"), answer)
+}
+
+func TestStatus_shows_bytes_as_people_do(t *testing.T) {
+	row := func(bytes string) statusRow {
+		return statusRow{"n1", "running", map[string]any{"log_bytes": bytes, "keys": "4096"}}
+	}
+	require.Equal(t, strings.TrimPrefix(`
+node  process  log      keys
+n1    running  1023     4096
+n1    running  1.0K     4096
+n1    running  4.3M     4096
+n1    running  1536.0T  4096
+n1    running  many     4096`, "\n"), table([]statusRow{row("1023"), row("1024"), row("4500000"), row("1688849860263936"), row("many")}))
 }
 
 func TestStatus_of_a_node_that_does_not_answer_is_bounded(t *testing.T) {

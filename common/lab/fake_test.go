@@ -60,6 +60,7 @@ type fake struct {
 	term      int
 	log       []string
 	traced    bool
+	snapshot  int // how long the log was when there was one last
 	data      map[string]string
 	sessions  map[uint64]map[uint64]map[string]any // answers by session and number
 	told      time.Time
@@ -299,6 +300,9 @@ func (f *fake) apply(r wire.Request, told bool) map[string]any {
 		}
 		f.add("no-op")
 		return map[string]any{"status": f.status()}
+	case "snapshot":
+		f.snapshot = len(f.log)
+		return map[string]any{"status": f.status()}
 	case "log":
 		last := f.log[max(0, len(f.log)-cmp.Or(r.Limit, 20)):]
 		return map[string]any{"log": last}
@@ -360,10 +364,14 @@ func (f *fake) status() map[string]any {
 	if !f.committed {
 		commit--
 	}
-	return map[string]any{
+	status := map[string]any{
 		"node": f.id, "role": role, "term": f.term, "leader": f.leader, "peers": len(f.peers) - 1,
 		"last_index": last, "commit_index": commit, "applied_index": commit, "keys": len(f.data), "clients": 100,
 	}
+	if f.snapshot > 0 {
+		status["snapshot_index"], status["log_bytes"] = f.snapshot, 4<<20
+	}
+	return status
 }
 
 func (f *fake) set(key, value string) {

@@ -30,6 +30,7 @@ const (
 	firstDurable  = 3 // data on disk, and a leader by order
 	firstSession  = 4 // writes that are known when they come again, and reads that say how old they are
 	firstElection = 5 // a leader that the nodes choose
+	firstSnapshot = 6 // a log that is cut
 )
 
 // Options say what to run.

@@ -93,6 +93,23 @@ func runLead(ctx context.Context, l *Lab, args []word) (string, error) {
 	return "ok", nil
 }
 
+// runSnapshot has a node take a snapshot, and says how far the last one goes: there is none where none is needed.
+func runSnapshot(ctx context.Context, l *Lab, args []word) (string, error) {
+	m, err := l.oneNode(args)
+	if err != nil {
+		return "", err
+	}
+	resp, err := l.order(ctx, m, wire.Request{Op: "snapshot"})
+	if err != nil {
+		return l.errorAnswer(err), nil
+	}
+	index := statusIn(resp)["snapshot_index"]
+	if index == nil {
+		return malformed(resp), nil
+	}
+	return oneLine(fmt.Sprintf("%s has a snapshot up to %v", m.ID, index)), nil
+}
+
 func runLog(ctx context.Context, l *Lab, args []word) (string, error) {
 	r := wire.Request{Op: "log"}
 	if len(args) == 2 {

@@ -90,6 +90,29 @@ func TestOrders_to_a_node_that_cannot_hear_end_in_an_error_at_once(t *testing.T)
 	run(t, l, "timeout 500ms", "lead n1 => error timeout: outcome unknown: no answer within 500ms")
 }
 
+func TestSnapshot_reaches_a_node_past_all_faults_and_says_how_far_it_goes(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	l := startLab(t, Options{Stage: 6, Nodes: 3})
+	run(t, l, "put x 1 => ok", "put x 2 => ok", "wait get x @n2 => 2", "cut client n2", "isolate n2",
+		"snapshot n2 => n2 has a snapshot up to 3", "kill n3", "snapshot n3 => error unavailable: not sent: n3 is dead")
+	answer, err := l.Run(t.Context(), "status")
+	require.NoError(t, err)
+	require.Equal(t, strings.TrimPrefix(`
+node  process  role      term  leader  peers  last     commit   applied  snap
+n1    running  leader    1234  n1      2      1234567  1234567  1234567  -
+n2    running  follower  1234  n1      2      1234567  1234567  1234567  3
+n3    dead     -         -     -       -      -        -        -        -
+faults: cut client n2, cut n1 n2, cut n2 n3`, "\n"), answer)
+}
+
+func TestSnapshot_of_a_node_that_does_not_say_how_far_it_goes_is_no_answer(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	l := startLab(t, Options{Stage: 6, Nodes: 1})
+	run(t, l, "snapshot n1 => error bad_response")
+	t.Setenv("FAKE_LACKS", "snapshot")
+	run(t, l, "restart n1", "snapshot n1 => error unknown_op")
+}
+
 func TestLog_shows_the_last_entries_oldest_first(t *testing.T) {
 	l := startLab(t, Options{Stage: 3, Nodes: 1})
 	for n := range 25 {
@@ -156,4 +179,6 @@ func TestOrders_that_make_no_sense_say_what_would(t *testing.T) {
 	}
 	_, err := startLab(t, Options{Stage: 2}).Run(t.Context(), "lead n1")
 	require.EqualError(t, err, "lead comes with stage 3; this is stage 2")
+	_, err = l.Run(t.Context(), "snapshot n1")
+	require.EqualError(t, err, "snapshot comes with stage 6; this is stage 3")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -31,6 +32,8 @@ var statusColumns = []statusColumn{
 	{"last_index", "last"},
 	{"commit_index", "commit"},
 	{"applied_index", "applied"},
+	{"snapshot_index", "snap"},
+	{"log_bytes", "log"},
 	{"keys", "keys"},
 	{"clients", "clients"},
 }
@@ -94,7 +97,7 @@ func align(rows []statusRow, columns []statusColumn) string {
 		for _, c := range columns {
 			cell := "-"
 			if v := r.says[c.field]; v != nil && v != "" {
-				cell = oneLine(fmt.Sprint(v))
+				cell = oneLine(c.show(v))
 			}
 			fmt.Fprint(w, "\t", cell)
 		}
@@ -103,12 +106,33 @@ func align(rows []statusRow, columns []statusColumn) string {
 	return b.String()
 }
 
+// show writes what a node says in this column: of bytes, as du -h does.
+func (c statusColumn) show(v any) string {
+	text := fmt.Sprint(v)
+	n, err := strconv.ParseFloat(text, 64)
+	if !strings.HasSuffix(c.field, "_bytes") || err != nil || n < 1024 {
+		return text
+	}
+	unit := -1
+	for ; n >= 1024 && unit < len(units)-1; unit++ {
+		n /= 1024
+	}
+	return fmt.Sprintf("%.1f%c", n, units[unit])
+}
+
+const units = "KMGT"
+
 // askStatus is what a node says of itself; nil if it does not answer.
 func askStatus(ctx context.Context, addr string) map[string]any {
 	resp, err := askDirectly(ctx, addr, wire.Request{Op: "status"})
 	if err != nil {
 		return nil
 	}
+	return statusIn(resp)
+}
+
+// statusIn is the status in an answer; nil if there is none.
+func statusIn(resp wire.Response) map[string]any {
 	var status map[string]any
 	decoder := json.NewDecoder(strings.NewReader(string(resp.Status)))
 	decoder.UseNumber()
