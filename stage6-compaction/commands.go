@@ -22,6 +22,7 @@ var takes = map[string]string{
 	api.Get: "KEY", api.Put: "KEY VALUE", api.Append: "KEY VALUE", api.CAS: "KEY OLD NEW, or KEY NEW -absent",
 	api.Delete: "KEY", api.List: "[PREFIX]", api.Status: "no arguments",
 	api.Lead: "no arguments", api.Log: "no arguments", api.Trace: "on or off",
+	api.Snapshot: "no arguments",
 }
 
 // labServers are those that the lab starts, unless their ports are taken.
@@ -31,7 +32,7 @@ const labServers = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003,127.0.0.1:7004,
 func ask(op string, args []string) int {
 	flags := flag.NewFlagSet(op, flag.ContinueOnError)
 	servers := flags.String("servers", cmp.Or(os.Getenv("RAFT_SERVERS"), labServers),
-		"the `addresses` of the servers: A,B,C; status, lead, log and trace ask the first only; RAFT_SERVERS sets the default")
+		"the `addresses` of the servers: A,B,C; status, lead, log, trace and snapshot ask the first only; RAFT_SERVERS sets the default")
 	timeout := flags.Duration("timeout", 5*time.Second, "the `time` that it may take")
 	asJSON := flags.Bool("json", false, "print the answer as the server writes it")
 	r := api.Request{Op: op}
@@ -100,7 +101,7 @@ func parse(flags *flag.FlagSet, args []string) (rest []string, err error) {
 // fill puts the arguments of a command into its request, if they are as many as it takes.
 func fill(r *api.Request, args []string, absent bool) bool {
 	switch n := len(args); {
-	case (r.Op == api.Status || r.Op == api.Lead || r.Op == api.Log) && n == 0:
+	case (r.Op == api.Status || r.Op == api.Lead || r.Op == api.Log || r.Op == api.Snapshot) && n == 0:
 	case r.Op == api.Trace && n == 1:
 		r.Value = &args[0]
 	case r.Op == api.List && n <= 1:
@@ -141,7 +142,7 @@ func words(op string, resp api.Response) string {
 		return strings.Join(names, "\n")
 	case api.Log:
 		return strings.Join(resp.Log, "\n")
-	case api.Status, api.Lead:
+	case api.Status, api.Lead, api.Snapshot:
 		b, _ := json.MarshalIndent(resp.Status, "", "  ")
 		return string(b)
 	}

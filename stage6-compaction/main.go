@@ -35,8 +35,9 @@ const usage = `usage: stage6-compaction [command]
   node    be one of its servers
   get put cas append delete list status
           ask the server
-  lead log trace
-          order it to campaign, show what it holds, let it say what it thinks
+  lead log trace snapshot
+          order it to campaign, show what it holds, let it say what it thinks,
+          have it take a snapshot and cut its log
 
 "COMMAND -h" lists the flags of a command.
 `
@@ -65,7 +66,7 @@ func run(args []string) int {
 		fmt.Print(usage)
 		return done
 	case api.Get, api.Put, api.CAS, api.Append, api.Delete, api.List, api.Status,
-		api.Lead, api.Log, api.Trace:
+		api.Lead, api.Log, api.Trace, api.Snapshot:
 		return ask(name, args)
 	default:
 		fmt.Fprintf(os.Stderr, "there is no command %q\n%s", name, usage)
@@ -84,6 +85,7 @@ func node(args []string) int {
 	via := flags.String("via", "", "connect to other nodes through the forwarder at this `address`")
 	heartbeat := flags.Duration("heartbeat", 50*time.Millisecond, "how often a leader says that it is there: a `time`")
 	election := flags.Duration("election", 300*time.Millisecond, "how long to wait for that: a random `time` from this to twice this")
+	snapshotBytes := flags.Int64("snapshot-bytes", 4<<20, "take a snapshot when the log has grown by this many `bytes`, or by as many as the last one has")
 	traces := flags.Bool("trace", false, "say on standard error what the node thinks")
 	asJSON := flags.Bool("json", false, "and that as JSON, one object a line")
 	leash := flags.Bool("leash", false, "end when standard input does")
@@ -120,7 +122,7 @@ func node(args []string) int {
 		go func() { io.Copy(io.Discard, os.Stdin); stop() }()
 	}
 	n, err := server.NewNode(server.Config{ID: *id, Members: members, Data: *data, Files: files.OS{},
-		Heartbeat: *heartbeat, Election: *election, Dial: dialer(*via, *id),
+		Heartbeat: *heartbeat, Election: *election, SnapshotBytes: *snapshotBytes, Dial: dialer(*via, *id),
 		Explain: explainer(*asJSON),
 		Log:     log.New(os.Stderr, *id+": ", 0).Printf})
 	if err != nil {

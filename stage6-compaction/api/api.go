@@ -35,6 +35,8 @@ const (
 	Log    = "log"   // the last entries that the node holds
 	Trace  = "trace" // the node says what it thinks, or no longer
 
+	Snapshot = "snapshot" // the node takes one, and cuts its log
+
 	Register = "register" // opens a session
 )
 
@@ -128,7 +130,7 @@ func (r *Response) Answers(op string) bool {
 		return r.Found != nil
 	case Append:
 		return r.Length != nil
-	case Status, Lead:
+	case Status, Lead, Snapshot:
 		return r.Status != nil
 	case Log:
 		return r.Log != nil
@@ -153,6 +155,11 @@ type NodeStatus struct {
 	Peers        int    `json:"peers"` // nodes that this one is connected to
 	Keys         int    `json:"keys"`
 	Clients      int    `json:"clients"` // connections, this one included
+
+	// SnapshotIndex is up to where the last snapshot stands for the log, 0 if there is none.
+	SnapshotIndex uint64 `json:"snapshot_index"`
+	// LogBytes is how long the log's file is.
+	LogBytes int64 `json:"log_bytes"`
 }
 
 // Refuse is the response to request id when err is why nothing was done.
@@ -179,7 +186,7 @@ func (r *Request) Check() *Error {
 			return Errorf(TooLarge, "prefix, delimiter and after have at most %d bytes", MaxKey)
 		}
 		return nil
-	case Status, Lead, Register:
+	case Status, Lead, Snapshot, Register:
 		return nil
 	case Log:
 		if r.Limit > MaxLog {
@@ -198,7 +205,7 @@ func (r *Request) Check() *Error {
 	}
 }
 
-const ops = "get put cas delete append list status lead log trace register"
+const ops = "get put cas delete append list status lead log trace snapshot register"
 
 func (r *Request) checkKey() *Error {
 	switch {

@@ -12,7 +12,7 @@ import (
 // nothing comes between what it reads and what it writes.
 type Store struct {
 	mu     sync.RWMutex
-	values map[string]string
+	values table
 
 	// sessions is for Apply alone, which is called by one goroutine.
 	sessions *sessions
@@ -22,13 +22,13 @@ type Store struct {
 }
 
 // New returns an empty store.
-func New() *Store { return &Store{values: map[string]string{}, sessions: newSessions()} }
+func New() *Store { return &Store{values: newTable(), sessions: newSessions()} }
 
 // Len is the number of keys.
 func (s *Store) Len() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.values)
+	return s.values.len
 }
 
 // Do carries out a request that is about the store (any but status) and that Check has passed.
@@ -64,7 +64,7 @@ func (s *Store) get(key string) api.Response {
 
 // look is what is at key: found, and the value if so. The caller holds the lock.
 func (s *Store) look(key string) api.Response {
-	value, ok := s.values[key]
+	value, ok := s.values.get(key)
 	if !ok {
 		return api.Response{Found: new(false)}
 	}
@@ -74,7 +74,7 @@ func (s *Store) look(key string) api.Response {
 func (s *Store) put(key, value string) api.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.values[key] = value
+	s.values.set(key, value)
 	return api.Response{}
 }
 
@@ -82,21 +82,21 @@ func (s *Store) put(key, value string) api.Response {
 func (s *Store) cas(key string, expect *string, value string) api.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, ok := s.values[key]
+	old, ok := s.values.get(key)
 	if ok != (expect != nil) || ok && old != *expect {
 		resp := s.look(key)
 		resp.Swapped = new(false)
 		return resp
 	}
-	s.values[key] = value
+	s.values.set(key, value)
 	return api.Response{Swapped: new(true)}
 }
 
 func (s *Store) delete(key string) api.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.values[key]
-	delete(s.values, key)
+	_, ok := s.values.get(key)
+	s.values.delete(key)
 	return api.Response{Found: &ok}
 }
 
@@ -105,11 +105,12 @@ func (s *Store) delete(key string) api.Response {
 func (s *Store) append(key, more string) api.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	length := len(s.values[key]) + len(more)
+	value, _ := s.values.get(key)
+	length := len(value) + len(more)
 	if length > api.MaxValue {
 		return api.Response{Error: api.Errorf(api.TooLarge,
 			"the value would have %d bytes, at most %d are allowed", length, api.MaxValue)}
 	}
-	s.values[key] += more
+	s.values.set(key, value+more)
 	return api.Response{Length: &length}
 }

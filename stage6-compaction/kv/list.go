@@ -33,7 +33,7 @@ func (s *Store) list(r api.Request) api.Response {
 func (s *Store) names(r api.Request) []string {
 	var names []string
 	s.mu.RLock()
-	for key := range s.values {
+	for key := range s.values.keys() {
 		if !strings.HasPrefix(key, r.Prefix) {
 			continue
 		}

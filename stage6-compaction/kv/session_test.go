@@ -388,7 +388,7 @@ func TestIndex_of_an_answer_is_never_behind_what_it_shows(t *testing.T) {
 		}
 		p.index++
 		p.Store.index.Store(p.index)
-		p.values["x"] = fmt.Sprint(p.index)
+		p.values.set("x", fmt.Sprint(p.index))
 		p.mu.Unlock()
 		resp := <-read
 		require.EqualValues(t, fmt.Sprint(resp.Index), *resp.Value)

@@ -23,8 +23,9 @@ const (
 	logName = "raft.log"
 	// logVersion is that of its format.
 	logVersion = 1
-	// maxSave is the most that one save writes, in bytes.
-	maxSave = 16 << 20
+	// maxSave is the most that one save writes, in bytes. When the log is written anew, its lines have about rewritten.
+	maxSave   = 16 << 20
+	rewritten = 1 << 20
 	// logChunk is by how much the file grows, in bytes. What is not used yet is newlines. So most saves leave its size as
 	// it is, and the flush has that much less to write.
 	logChunk = 64 << 10
@@ -33,8 +34,9 @@ const (
 // A disk keeps what a node must not forget: its term, its vote and its log (Figure 2, persistent state). The others build on what
 // a node tells them, so before it tells them anything that is "updated on stable storage": written, and flushed.
 //
-// It is one file, to which lines are added. A line is a checksum, a blank, and JSON: first a head, then what each save
-// saved.
+// The log is one file, to which lines are added. A line is a checksum, a blank, and JSON: first a head, then what each save
+// saved. When a snapshot has taken the place of entries, the log is written anew without them. Then its first entry is only
+// the place that the others follow.
 //
 //	3b9ff56f {"version":1,"cluster":"c1","node":"n1"}
 //	a8d0e885 {"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":"bbb"}]}
@@ -47,12 +49,19 @@ const (
 //
 // A last line that was promised and then damaged looks as if it never had been.
 type disk struct {
+	sys  files.System
+	dir  string
+	head head
 	lock io.Closer
 	file files.File
 	end  int64  // of the last line
 	size int64  // of the file; from end on it is newlines
 	line []byte // the last line
-	err  error  // the first of save
+	err  error  // the first of save or adopt
+
+	hard         raft.HardState // as saved
+	begun        int64          // end when the log was written anew
+	snapshotSize int64
 }
 
 // A head says whose the file is.
@@ -68,43 +77,72 @@ type record struct {
 	Entries []raft.Entry `json:"entries"`
 }
 
-// openDisk opens a node's directory, for this process alone, and returns what is saved in it. If the directory is not
-// there it makes it, in one that is.
-func openDisk(sys files.System, dir, cluster, node string) (*disk, raft.HardState, []raft.Entry, error) {
-	d := &disk{}
-	all, err := d.open(sys, dir, head{logVersion, cluster, node})
-	if err != nil {
-		d.close()
-		return nil, raft.HardState{}, nil, err
-	}
-	return d, *all.HardState, all.Entries, nil
+// A memory is all that is saved.
+type memory struct {
+	hard     raft.HardState
+	snapshot raft.Snapshot
+	entries  []raft.Entry
 }
 
-func (d *disk) open(sys files.System, dir string, h head) (all record, err error) {
-	if err := sys.Mkdir(dir); err != nil {
-		return all, err
+// openDisk opens a node's directory, for this process alone, and returns what is saved in it. If the directory is not
+// there it makes it, in one that is.
+func openDisk(sys files.System, dir, cluster, node string) (*disk, memory, error) {
+	d := &disk{sys: sys, dir: dir, head: head{logVersion, cluster, node}}
+	m, err := d.open()
+	if err != nil {
+		d.close()
+		return nil, memory{}, err
 	}
-	if d.lock, err = sys.Lock(filepath.Join(dir, "lock")); err != nil {
-		return all, err
+	return d, m, nil
+}
+
+func (d *disk) open() (m memory, err error) {
+	if err := d.sys.Mkdir(d.dir); err != nil {
+		return m, err
 	}
-	path := filepath.Join(dir, logName)
-	d.file, err = sys.Open(path)
+	if d.lock, err = d.sys.Lock(filepath.Join(d.dir, "lock")); err != nil {
+		return m, err
+	}
+	if err := removeLeftovers(d.sys, d.dir); err != nil {
+		return m, err
+	}
+	all, err := d.openLog()
+	if err != nil {
+		return m, err
+	}
+	if m.snapshot, err = d.loadSnapshot(); err != nil {
+		return m, err
+	}
+	m.hard = *all.HardState
+	if m.entries, err = follow(m.snapshot, all.Entries); err != nil {
+		return m, fmt.Errorf("%s: %w", filepath.Join(d.dir, logName), err)
+	}
+	if len(m.entries) < len(all.Entries) {
+		err = d.rewrite([]raft.Entry{{Index: m.snapshot.LastIncludedIndex, Term: m.snapshot.LastIncludedTerm}})
+	}
+	return m, err
+}
+
+func (d *disk) openLog() (all record, err error) {
+	path := filepath.Join(d.dir, logName)
+	d.file, err = d.sys.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = create(sys, path, h); err == nil {
-			d.file, err = sys.Open(path)
+		if err = d.create(path); err == nil {
+			d.file, err = d.sys.Open(path)
 		}
 	}
 	if err != nil {
 		return all, err
 	}
 	// Without this flush the file could lose its name, and all that is promised with it. It may be new although another
-	// process has made it: one that was killed before it came to this.
-	if err := sys.SyncDir(dir); err != nil {
+	// process has made it: one that was killed before it came to this. So may a snapshot.
+	if err := d.sys.SyncDir(d.dir); err != nil {
 		return all, err
 	}
-	if all, err = d.load(h); err != nil {
+	if all, err = d.load(d.head); err != nil {
 		return all, fmt.Errorf("%s: %w", path, err)
 	}
+	d.hard = *all.HardState
 	// What was read need not be on the disk. A process that was killed before its flush leaves its last line in the
 	// memory of the system; so does one whose flush failed, and then no other flush takes it for something to write.
 	// Promise it now, and a power failure takes it. So the last line is written once more. What is before it was flushed
@@ -115,27 +153,70 @@ func (d *disk) open(sys files.System, dir string, h head) (all record, err error
 	return all, d.write()
 }
 
-// create makes a file that has a head. It gets its name only once it is flushed; otherwise a power failure could leave
-// the name with nothing in it.
-func create(sys files.System, path string, h head) error {
+// create makes a log that has a head.
+func (d *disk) create(path string) error {
 	// The directory may be as new as the file, and what is in it is lost with it.
-	if err := sys.SyncDir(filepath.Dir(filepath.Dir(path))); err != nil {
+	if err := d.sys.SyncDir(filepath.Dir(d.dir)); err != nil {
 		return err
 	}
-	text, err := json.Marshal(h)
-	if err != nil {
-		panic(err)
-	}
-	f, err := sys.Create(path + ".new")
-	if err != nil {
-		return err
-	}
-	new := disk{file: f, line: seal(fmt.Appendf(nil, "%s%s\n", noSum, text))}
-	if err := errors.Join(new.write(), f.Close()); err != nil {
+	return replace(d.sys, path, line(d.head))
+}
+
+// replace makes a file with text in it, in place of one that may be there. It gets its name only once it is flushed;
+// otherwise a power failure could leave the name with nothing in it.
+func replace(sys files.System, path string, text []byte) error {
+	if err := writeFile(sys, path+".new", text); err != nil {
 		return err
 	}
 	return sys.Rename(path+".new", path)
 }
+
+func writeFile(sys files.System, path string, text []byte) error {
+	f, err := sys.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(text, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// rewrite writes the log anew, with entries instead of those that are there. It takes as long as there are many.
+func (d *disk) rewrite(entries []raft.Entry) error {
+	text := line(d.head)
+	if entries[0].Index == 0 { // the place before the first entry
+		entries = entries[1:]
+	}
+	for hard := &d.hard; hard != nil || len(entries) > 0; hard = nil {
+		n := 0
+		for size := 0; n < len(entries) && size < rewritten; n++ {
+			size += len(entries[n].Command)
+		}
+		text = append(text, seal(appendRecord([]byte(noSum), hard, entries[:n]))...)
+		entries = entries[n:]
+	}
+	path := filepath.Join(d.dir, logName)
+	if err := replace(d.sys, path, text); err != nil {
+		return err
+	}
+	// The old file is still the one that a start may find, until this flush.
+	if err := d.sys.SyncDir(d.dir); err != nil {
+		return err
+	}
+	file, err := d.sys.Open(path)
+	if err != nil {
+		return err
+	}
+	err = d.file.Close()
+	d.file, d.end, d.size, d.begun = file, int64(len(text)), int64(len(text)), int64(len(text))
+	return err
+}
+
+// long reports whether the log has grown by more than limit bytes since it was written anew, and by more than the snapshot
+// has: so at most twice as much is written as without snapshots (D§5.1.2).
+func (d *disk) long(limit int64) bool { return d.end-d.begun > max(limit, d.snapshotSize) }
 
 // load returns all that was saved. It sets d.line to the last good line, and d.end to where that begins.
 func (d *disk) load(h head) (all record, err error) {
@@ -215,13 +296,15 @@ func (all *record) add(text []byte) error {
 	if len(r.Entries) == 0 {
 		return nil
 	}
-	kept := min(r.Entries[0].Index-1, raft.Index(len(all.Entries)))
-	last := raft.Entry{Term: 1}
+	kept, last := raft.Index(0), raft.Entry{Index: r.Entries[0].Index - 1, Term: 1}
+	if len(all.Entries) > 0 {
+		kept = min(r.Entries[0].Index-all.Entries[0].Index, raft.Index(len(all.Entries)))
+	}
 	if kept > 0 {
 		last = all.Entries[kept-1]
 	}
 	for _, e := range r.Entries {
-		if e.Index != last.Index+1 || e.Term < last.Term || e.Term > all.Term {
+		if e.Index == 0 || e.Index != last.Index+1 || e.Term < last.Term || e.Term > all.Term {
 			return fmt.Errorf("entry %v after %v in term %d", e, last, all.Term)
 		}
 		last = e
@@ -236,6 +319,9 @@ func (d *disk) save(hard *raft.HardState, entries []raft.Entry) error {
 	if d.err == nil && (hard != nil || len(entries) > 0) {
 		d.line = seal(appendRecord(append(d.line[:0], noSum...), hard, entries))
 		d.err = d.write()
+		if hard != nil {
+			d.hard = *hard
+		}
 	}
 	return d.err
 }
@@ -303,6 +389,15 @@ const noSum = "00000000 "
 
 // sum is what a line begins with: the checksum, CRC-32C, of what follows, the newline included.
 func sum(text []byte) string { return fmt.Sprintf("%08x ", crc32.Checksum(text, castagnoli)) }
+
+// line is v as a line.
+func line(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return seal(fmt.Appendf(nil, "%s%s\n", noSum, text))
+}
 
 // seal puts a line's checksum into its room.
 func seal(line []byte) []byte {

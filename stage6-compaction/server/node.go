@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -52,6 +54,9 @@ type Config struct {
 	// Heartbeat is how often a leader says that it is there, Election how long others wait for that: a random time from
 	// it to twice it. What is less than a tick does not count.
 	Heartbeat, Election time.Duration
+	// SnapshotBytes is by how many bytes the log grows before a snapshot is taken; or by as many as the last one has, if
+	// that is more.
+	SnapshotBytes int64
 	// Dial connects to a peer.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Log takes a line for the operator.
@@ -79,6 +84,9 @@ type Node struct {
 	reads   reads                // those that want all that is committed
 	fresh   freshness
 	view    atomic.Pointer[view] // what a read needs to know
+	wishes  []wish               // for a snapshot
+	taking  bool                 // a snapshot
+	taken   chan taken           // has room for it
 	tracing bool
 	event   trace.Event // what the next trace tells
 	born    time.Time
@@ -86,6 +94,7 @@ type Node struct {
 	end     context.CancelFunc
 	failed  error // of the disk; set before run ends
 	running sync.WaitGroup
+	writing sync.WaitGroup // of a snapshot
 }
 
 // A write is a client's request that needs a majority; or a read that waits.
@@ -105,7 +114,7 @@ func NewNode(c Config) (*Node, error) {
 			c.Heartbeat, c.Election, tick)
 	}
 	n := &Node{Config: c, store: kv.New(), intake: newIntake(), inbox: make(chan letter, maxInbox),
-		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness()}
+		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness(), taken: make(chan taken, 1)}
 	n.view.Store(&view{})
 	var ids []string
 	others := map[string]string{}
@@ -116,13 +125,17 @@ func NewNode(c Config) (*Node, error) {
 		}
 	}
 	cluster := clusterID(c.Members)
-	disk, hard, entries, err := openDisk(c.Files, c.Data, cluster, c.ID)
+	disk, m, err := openDisk(c.Files, c.Data, cluster, c.ID)
 	if err != nil {
 		return nil, err
 	}
 	n.disk = disk
+	if err := n.store.Restore(uint64(m.snapshot.LastIncludedIndex), m.snapshot.Data); err != nil {
+		return nil, errors.Join(err, disk.close())
+	}
 	n.core = raft.New(raft.Options{ID: c.ID, Nodes: ids, HeartbeatTicks: int(c.Heartbeat / tick), ElectionTicks: int(c.Election / tick),
-		Random: rand.IntN, MaxBatch: maxBatch, MaxInflight: maxInflight, MaxUncommitted: maxUncommitted}, hard, entries)
+		Random: rand.IntN, MaxBatch: maxBatch, MaxInflight: maxInflight, MaxUncommitted: maxUncommitted, KeepBytes: keepBytes},
+		m.hard, m.snapshot, m.entries)
 	n.reign = n.core.Status()
 	n.life, n.end = context.WithCancel(context.Background())
 	n.peers = NewPeers(cluster, c.ID, others, c.Dial, n.deliver, c.Log)
@@ -178,9 +191,11 @@ func (n *Node) Lead() {
 // Status is what the node says of itself.
 func (n *Node) Status() *api.NodeStatus {
 	var s raft.Status
-	n.do(func() { s = n.core.Status() })
+	var logBytes int64
+	n.do(func() { s, logBytes = n.core.Status(), n.disk.end })
 	return &api.NodeStatus{Node: n.ID, Role: s.Role.String(), Term: uint64(s.Term), Leader: s.Leader,
 		LastIndex: uint64(s.LastIndex), CommitIndex: uint64(s.CommitIndex), AppliedIndex: uint64(s.AppliedIndex),
+		SnapshotIndex: uint64(s.SnapshotIndex), LogBytes: logBytes,
 		Peers: n.peers.Up(), Keys: n.store.Len()}
 }
 
@@ -210,6 +225,7 @@ func (n *Node) deliver(from string, line []byte) error {
 // run is the one goroutine that touches the core, the disk and, to change it, the store.
 func (n *Node) run() {
 	defer n.disk.close()
+	defer n.writing.Wait()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for n.failed == nil {
@@ -219,6 +235,8 @@ func (n *Node) run() {
 			n.step(l)
 		case order := <-n.orders:
 			order()
+		case t := <-n.taken:
+			n.failed = n.compact(t)
 		case now := <-ticker.C:
 			n.core.Tick()
 			n.expire(now)
@@ -227,7 +245,8 @@ func (n *Node) run() {
 			return
 		}
 		n.takeIn()
-		n.failed = n.flush()
+		n.failed = cmp.Or(n.failed, n.flush())
+		n.snapshot()
 	}
 	n.Log("the node ends: %v", n.failed)
 	n.end()
@@ -300,7 +319,7 @@ func (n *Node) flush() error {
 			break
 		}
 		n.send(rd.Appends)
-		if err := n.disk.save(rd.HardState, rd.Entries); err != nil {
+		if err := n.save(rd); err != nil {
 			return err
 		}
 		n.send(rd.Messages)

@@ -132,6 +132,9 @@ func (s *Server) take(line []byte, c *client) error {
 	case r.Op == api.Lead:
 		s.node.Lead()
 		return c.answer(api.Response{ID: r.ID, OK: true, Status: s.status()})
+	case r.Op == api.Snapshot:
+		s.node.Snapshot()
+		return c.answer(api.Response{ID: r.ID, OK: true, Status: s.status()})
 	case r.Op == api.Log:
 		log, more := s.node.Entries(r.Limit)
 		return c.answer(api.Response{ID: r.ID, OK: true, Log: log, More: more})
