@@ -388,7 +388,7 @@ var (
 const noSum = "00000000 "
 
 // sum is what a line begins with: the checksum, CRC-32C, of what follows, the newline included.
-func sum(text []byte) string { return fmt.Sprintf("%08x ", crc32.Checksum(text, castagnoli)) }
+func sum(text []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)) }
 
 // line is v as a line.
 func line(v any) []byte {
@@ -411,5 +411,5 @@ func unseal(line []byte) (text []byte, ok bool) {
 		return nil, false
 	}
 	text = line[len(noSum):]
-	return text, string(line[:len(noSum)]) == sum(text) && bytes.HasSuffix(text, []byte("\n"))
+	return text, string(line[:len(noSum)]) == sum(text)+" " && bytes.HasSuffix(text, []byte("\n"))
 }

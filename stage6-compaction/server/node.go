@@ -38,6 +38,9 @@ const (
 	// commands, those included whose clients have been told that their time is up.
 	maxWaiting     = 1024
 	maxUncommitted = 64 << 20
+	// keepPart is which part of the bytes after which a snapshot is taken stays in the log for followers that are merely
+	// slow: a fourth.
+	keepPart = 4
 )
 
 // errBusy refuses a write that finds no room.
@@ -134,7 +137,7 @@ func NewNode(c Config) (*Node, error) {
 		return nil, errors.Join(err, disk.close())
 	}
 	n.core = raft.New(raft.Options{ID: c.ID, Nodes: ids, HeartbeatTicks: int(c.Heartbeat / tick), ElectionTicks: int(c.Election / tick),
-		Random: rand.IntN, MaxBatch: maxBatch, MaxInflight: maxInflight, MaxUncommitted: maxUncommitted, KeepBytes: keepBytes},
+		Random: rand.IntN, MaxBatch: maxBatch, MaxInflight: maxInflight, MaxUncommitted: maxUncommitted, KeepBytes: int(c.SnapshotBytes / keepPart)},
 		m.hard, m.snapshot, m.entries)
 	n.reign = n.core.Status()
 	n.life, n.end = context.WithCancel(context.Background())

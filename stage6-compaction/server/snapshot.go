@@ -24,16 +24,13 @@ const (
 	comeName     = "snapshot.come"
 )
 
-// keepBytes is how many bytes of commands stay in the log for followers that are merely slow.
-const keepBytes = 1 << 20
-
 // A snapshotHead is the first line of a snapshot's file. The rest is the state machine's.
 type snapshotHead struct {
 	head
 	LastIncludedIndex raft.Index `json:"last_index"`
 	LastIncludedTerm  raft.Term  `json:"last_term"`
 	Size              int        `json:"size"`
-	Sum               string     `json:"sum"` // as of a line
+	Sum               string     `json:"sum"` // of the rest, as a line has it
 }
 
 // writeSnapshot writes a snapshot into a file of its own, and flushes it. Any goroutine may call it.
