@@ -23,6 +23,8 @@ type checker struct {
 	seen [][]link
 	// committed are the links of what is committed, by index.
 	committed []commit
+	// applied is all that any node has applied.
+	applied []Entry
 	// reigns are who led each term.
 	reigns map[uint64]reign
 	// last is the newest term that had a leader. Once watching is set, elections are how many terms each leader took.
@@ -53,12 +55,14 @@ type ledger struct {
 	// term and chain are what is on its disk.
 	term  uint64
 	chain []link
+	// gone is up to where the log on its disk is cut off: a snapshot stands for that.
+	gone uint64
 	// held is up to where chain has all that is committed.
 	held int
 	// reign is the term that it leads, 0 for none.
 	reign uint64
-	// commitSeen and applied are up to where it has committed and applied in this life.
-	commitSeen, applied uint64
+	// commitSeen is up to where it has committed in this life.
+	commitSeen uint64
 	// vote is the one it has promised last, in voteTerm.
 	vote     string
 	voteTerm uint64
@@ -78,12 +82,15 @@ func (c *checker) violated(p Property, format string, args ...any) {
 
 // started is when a node begins a life, with what is on its disk.
 func (c *checker) started(n *node) {
-	n.state, n.reign, n.commitSeen, n.applied = n.core.State(), 0, 0, 0
+	n.state, n.reign, n.commitSeen = n.core.State(), 0, 0
 	if n.state.Term != n.term {
 		c.violated(Memory, "%s starts in term %d, and has saved %d", n.id, n.state.Term, n.term)
 	}
 	if n.state.Role == leader {
 		c.violated(ElectionSafety, "%s leads term %d as it starts", n.id, n.state.Term)
+	}
+	if n.state.AppliedIndex != n.machine.Index {
+		c.violated(ApplyOrder, "%s starts as if it had applied %d, and has a snapshot up to %v", n.id, n.state.AppliedIndex, n.machine.Place)
 	}
 	c.remembers(n)
 }
@@ -97,15 +104,30 @@ func (c *checker) crashes(n *node) {
 
 // remembers compares a log as a node has it in mind with what is on its disk. That takes time, and is not done often.
 func (c *checker) remembers(n *node) {
-	hash := uint64(0)
-	for i, e := range n.core.Log() {
-		hash = chained(hash, e)
-		if i >= len(n.chain) || n.chain[i] != (link{e.Term, hash}) || e.Index != uint64(i+1) {
-			c.violated(Memory, "%s has %v in its log, which is not what it has saved there", n.id, place(e))
-			return
-		}
+	log := n.core.Log()
+	if e, ok := n.saved(log); !ok {
+		c.violated(Memory, "%s has %v in its log, which is not what it has saved there", n.id, place(e))
+		return
+	}
+	if gone := n.state.LastIndex - uint64(len(log)); gone > n.snapshot.Index {
+		c.violated(Memory, "%s has forgotten its log up to %d, and has a snapshot up to %d", n.id, gone, n.snapshot.Index)
 	}
 	c.remembersLast(n)
+}
+
+// saved reports whether entries follow each other and are on the node's disk, and which is not.
+func (n *node) saved(log []Entry) (e Entry, ok bool) {
+	for i, e := range log {
+		before := link{}
+		if e.Index > 1 && e.Index <= uint64(len(n.chain)) {
+			before = n.chain[e.Index-2]
+		}
+		if e.Index != log[0].Index+uint64(i) || e.Index <= n.gone || e.Index > uint64(len(n.chain)) ||
+			n.chain[e.Index-1] != (link{e.Term, chained(before.hash, e)}) {
+			return e, false
+		}
+	}
+	return e, true
 }
 
 // remembersLast compares only where the log ends.
@@ -135,11 +157,21 @@ func (c *checker) saves(n *node, s *Save) {
 		c.violated(Monotony, "%s saves term %d after %d", n.id, s.Term, n.term)
 	}
 	n.term = max(n.term, s.Term)
+	if n.term > n.reign { // it may be some time until it does anything with that
+		n.reign = 0
+	}
+	if s.Cut {
+		c.cuts(n, s.Entries)
+		return
+	}
+	if s.Snapshot != nil {
+		c.replaces(n, s.Snapshot)
+	}
 	if len(s.Entries) == 0 {
 		return
 	}
 	first := s.Entries[0].Index
-	if first == 0 || first > uint64(len(n.chain))+1 {
+	if first <= n.gone || first > uint64(len(n.chain))+1 {
 		c.violated(Memory, "%s saves %v, and has nothing before it", n.id, place(s.Entries[0]))
 		return
 	}
@@ -151,6 +183,51 @@ func (c *checker) saves(n *node, s *Save) {
 		c.adds(n, e)
 	}
 	c.holds(n)
+}
+
+// cuts is when a node has written its log anew, without its beginning.
+func (c *checker) cuts(n *node, log []Entry) {
+	if e, ok := n.saved(log); !ok {
+		c.violated(Memory, "%s writes %v as it cuts its log, which is not what was there", n.id, place(e))
+		return
+	}
+	if len(log) > 0 && log[len(log)-1].Index < uint64(len(n.chain)) {
+		c.violated(Memory, "%s cuts its log off after %v, and it went on to %d", n.id, place(log[len(log)-1]), len(n.chain))
+	}
+	if n.gone = uint64(len(n.chain) - len(log)); n.gone > n.snapshot.Index {
+		c.violated(Durability, "%s drops its log up to %d, and has a snapshot up to %d", n.id, n.gone, n.snapshot.Index)
+	}
+}
+
+// replaces is when a node has saved a snapshot in place of its log.
+func (c *checker) replaces(n *node, s *Snapshot) {
+	if s.Index > uint64(len(c.committed)) {
+		c.violated(StateMachineSafety, "%s saves %s, and only %d entries are committed", n.id, upTo(*s), len(c.committed))
+		return
+	}
+	n.chain, n.gone = nil, s.Index
+	for _, c := range c.committed[:s.Index] {
+		n.chain = append(n.chain, c.link)
+	}
+	c.holds(n)
+}
+
+// snaps is when a node takes a snapshot.
+func (c *checker) snaps(n *node, s Snapshot) {
+	if is := (trace.Place{Index: s.Index, Term: s.Term}); is != n.machine.Place {
+		c.violated(StateMachineSafety, "%s takes %s, having applied %v", n.id, upTo(s), n.machine.Place)
+	}
+}
+
+// restores is when a snapshot becomes the state machine of a node.
+func (c *checker) restores(n *node, s *Snapshot) {
+	if s.Index <= n.machine.Index {
+		c.violated(Monotony, "%s goes back to %s, having applied %v", n.id, upTo(*s), n.machine.Place)
+	}
+	m, ok := restored(*s)
+	if !ok || s.Index == 0 || s.Index > uint64(len(c.committed)) || c.committed[s.Index-1].link != (link{m.Term, m.hash}) {
+		c.violated(StateMachineSafety, "%s restores %s, which is not what the committed entries make", n.id, upTo(*s))
+	}
 }
 
 // adds puts one entry on a node's chain.
@@ -313,8 +390,8 @@ func (c *checker) votes(n *node, m *Message) {
 
 // applies is when a node applies an entry.
 func (c *checker) applies(n *node, e Entry) {
-	if n.applied++; e.Index != n.applied || e.Index > n.state.CommitIndex {
-		c.violated(ApplyOrder, "%s applies %v, after %d, having committed %d", n.id, place(e), n.applied-1, n.state.CommitIndex)
+	if e.Index != n.machine.Index+1 || e.Index > n.state.CommitIndex {
+		c.violated(ApplyOrder, "%s applies %v, after %d, having committed %d", n.id, place(e), n.machine.Index, n.state.CommitIndex)
 		return
 	}
 	before := link{}
@@ -323,6 +400,9 @@ func (c *checker) applies(n *node, e Entry) {
 	}
 	if n.chain[e.Index-1] != (link{e.Term, chained(before.hash, e)}) {
 		c.violated(StateMachineSafety, "%s applies %v, which is not what its log has there", n.id, place(e))
+	}
+	if e.Index > uint64(len(c.applied)) {
+		c.applied = append(c.applied, e)
 	}
 }
 

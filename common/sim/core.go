@@ -22,6 +22,8 @@ type Algorithm struct {
 	// Elects: who leads is for the nodes to decide. The operator's order is to try, he may give it to any node at any
 	// time, and every property must hold. The cores are Readers.
 	Elects bool
+	// Snapshot returns what a node saves that has taken a snapshot; nil if none does. The cores are Snapshotters.
+	Snapshot func(s Snapshot) any
 }
 
 // Options are those of one node.
@@ -35,6 +37,8 @@ type Options struct {
 	// ElectionTicks and Random are for those that elect.
 	ElectionTicks int
 	Random        func(n int) int
+	// KeepBytes is for those that take snapshots.
+	KeepBytes int
 }
 
 // A Core is one node's part of the algorithm. Whoever takes a Ready carries it out before the next call.
@@ -47,7 +51,7 @@ type Core interface {
 	Lead(after uint64)
 	Ready() (rd Ready, ok bool)
 	State() trace.State
-	// Log is all of the log.
+	// Log is all of the log, or what is left of it.
 	Log() []Entry
 }
 
@@ -56,6 +60,21 @@ type Core interface {
 type Reader interface {
 	Read() (round, index uint64, err error)
 	AnsweredRound() uint64
+}
+
+// A Snapshotter is a Core that takes a snapshot of its state machine in place of the entries that made it.
+type Snapshotter interface {
+	// Applied is the place of the last entry that was to be applied.
+	Applied() (index, term uint64)
+	// Compact says that a snapshot is on the disk. It returns what is to be saved then, which is Cut; nil if there is a
+	// newer one. All that the core wanted done before has been done.
+	Compact(s Snapshot) *Save
+}
+
+// A Snapshot is of a state machine that has applied all entries up to one.
+type Snapshot struct {
+	Index, Term uint64
+	Data        []byte
 }
 
 // A Ready is what a core wants done, in this order.
@@ -75,6 +94,11 @@ type Save struct {
 	// entries that replace those from the first on.
 	Term    uint64
 	Entries []Entry
+	// Snapshot, if there is one, takes the place of the one before and of all entries that were there, and becomes the
+	// state machine.
+	Snapshot *Snapshot
+	// Cut: Entries are the end of the log, and all that is left of it.
+	Cut bool
 }
 
 // An Entry is one of the log.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strconv"
 )
 
@@ -13,7 +14,7 @@ func (s *simulation) differing() *node {
 	for _, n := range s.nodes {
 		last := uint64(len(best.chain))
 		if n.core == nil || uint64(len(n.chain)) != last || n.chain[last-1] != best.chain[last-1] ||
-			n.state.CommitIndex != last || n.applied != last {
+			n.state.CommitIndex != last || n.machine != best.machine || n.machine.Index != last {
 			return n
 		}
 	}
@@ -32,8 +33,16 @@ func (s *simulation) end() {
 		c.crashes(n)
 	}
 	if s.operator.ordered >= 0 {
-		s.honest(s.nodes[s.operator.ordered].core.Log())
+		s.honest(s.whole(s.nodes[s.operator.ordered].core.Log()))
 	}
+}
+
+// whole returns a log with what is gone of it, which was applied.
+func (s *simulation) whole(log []Entry) []Entry {
+	if len(log) == 0 {
+		return s.checker.applied
+	}
+	return slices.Concat(s.checker.applied[:log[0].Index-1], log)
 }
 
 // honest compares what clients were told with the log in the end.

@@ -75,6 +75,7 @@ func (s *simulation) crash(n *node) {
 	n.host.crash()
 	n.life++
 	n.paused, n.ordered, n.more, n.busy, n.written = false, false, false, false, false
+	n.storing, n.stored = false, nil
 	n.inbox, n.waiting, n.doing, n.told = nil, nil, Ready{}, nil
 	s.plan(restarts, n, between(s.rand, span{1, max(s.mix.outage, tick)}))
 }

@@ -14,6 +14,9 @@ type host struct {
 	core    Core // nil while it is dead
 	disk    []any
 	watched bool
+	// snapshot is the one on the disk, machine the state machine.
+	snapshot Snapshot
+	machine  machine
 
 	was     trace.State // after the last Ready
 	log     string      // then, as a trace says it
@@ -31,6 +34,7 @@ type read struct {
 // start gives the node a new life.
 func (h *host) start(a Algorithm, o Options) {
 	o.ID, o.Explain = h.id, h.watched
+	h.machine, _ = restored(h.snapshot)
 	h.core = a.Start(o, h.disk)
 	if h.watched {
 		h.was, h.log = h.core.State(), places(h.core.Log())
@@ -107,6 +111,44 @@ func (h *host) answered(answer func(r read, applied uint64, lost bool)) {
 	})
 }
 
+// snap takes a snapshot of the state machine, at the place that the core says.
+func (h *host) snap(longer int) Snapshot {
+	s := h.machine.snapshot(longer)
+	s.Index, s.Term = h.core.(Snapshotter).Applied()
+	return s
+}
+
+// save puts on the disk what the core wants there.
+func (h *host) save(s *Save) {
+	h.disk = append(h.disk, s.Record)
+	if s.Snapshot != nil {
+		h.snapshot = *s.Snapshot
+	}
+}
+
+// store puts a snapshot that was taken on the disk, unless there is a newer one.
+func (h *host) store(a Algorithm, s Snapshot) {
+	if s.Index > h.snapshot.Index {
+		h.disk, h.snapshot = append(h.disk, a.Snapshot(s)), s
+	}
+}
+
+// compact tells the core that a snapshot is on the disk. What is to be done then is to save something, or nothing.
+func (h *host) compact(s Snapshot) (rd Ready, ok bool, e *trace.Event) {
+	rd.Save = h.core.(Snapshotter).Compact(s)
+	if !h.watched {
+		return rd, rd.Save != nil, nil
+	}
+	h.note("compacts", "", upTo(s))
+	e = h.event(rd, rd.Save != nil)
+	return rd, rd.Save != nil, e
+}
+
+// upTo is how a snapshot is called.
+func upTo(s Snapshot) string {
+	return "a snapshot up to " + trace.Place{Index: s.Index, Term: s.Term}.String()
+}
+
 func (h *host) note(what, from, text string) {
 	h.arrived = append(h.arrived, trace.Arrival{What: what, From: from, Text: text})
 }
@@ -118,10 +160,15 @@ func (h *host) ready() (rd Ready, ok bool, e *trace.Event) {
 	if !h.watched {
 		return rd, ok, nil
 	}
+	return rd, ok, h.event(rd, ok)
+}
+
+// event is what there is to tell now.
+func (h *host) event(rd Ready, ok bool) *trace.Event {
 	arrived, was, is := h.arrived, h.was, h.core.State()
 	h.arrived, h.was = nil, is
 	if !ok && was == is && len(rd.Because) == 0 && !slices.ContainsFunc(arrived, func(a trace.Arrival) bool { return a.What != "ticks" }) {
-		return rd, ok, nil
+		return nil
 	}
 	if len(arrived) == 0 {
 		arrived = []trace.Arrival{{What: "goes on"}}
@@ -129,11 +176,11 @@ func (h *host) ready() (rd Ready, ok bool, e *trace.Event) {
 	if rd.Save != nil || was.LastIndex != is.LastIndex { // else it is as it was
 		h.log = places(h.core.Log())
 	}
-	e = &trace.Event{Node: h.id, Arrived: arrived, Was: was, Is: is, Because: rd.Because, Commits: places(rd.Committed), Log: h.log}
+	e := &trace.Event{Node: h.id, Arrived: arrived, Was: was, Is: is, Because: rd.Because, Commits: places(rd.Committed), Log: h.log}
 	if rd.Save != nil {
 		e.Saves = fmt.Sprint(rd.Save.Record)
 	}
-	return rd, ok, e
+	return e
 }
 
 func places(entries []Entry) string {

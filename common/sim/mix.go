@@ -41,6 +41,12 @@ type mix struct {
 	// lookEvery is the mean time between looks of the operator, move how likely he then replaces a leader that works.
 	lookEvery time.Duration
 	move      chance
+
+	// snapshots is how likely a node takes a snapshot once it has applied something, snapshotSize by how many bytes at most
+	// one is longer than it has to be, snapshotDisk how long a disk takes for it.
+	snapshots    chance
+	snapshotSize int
+	snapshotDisk span
 }
 
 // A chance is a probability in thousandths.
@@ -151,6 +157,14 @@ func (m *mix) drawElection(r *rand.Rand) {
 	m.options.ElectionTicks = 5*m.options.HeartbeatTicks + 5 + r.IntN(25)
 }
 
+// drawSnapshots draws how often there are snapshots: never, after all that is applied, or now and then.
+func (m *mix) drawSnapshots(r *rand.Rand) {
+	m.snapshots = [...]chance{0, 1000, chance(1 + r.IntN(300)), chance(1 + r.IntN(300))}[r.IntN(4)]
+	m.snapshotSize = r.IntN(100)
+	m.snapshotDisk = span{100 * time.Microsecond, magnitude(r, span{time.Millisecond, 500 * time.Millisecond})}
+	m.options.KeepBytes = [...]int{0, r.IntN(20), 1 << 20}[r.IntN(3)]
+}
+
 // String says it in a few lines.
 func (m mix) String() string {
 	var b strings.Builder
@@ -167,6 +181,10 @@ func (m mix) String() string {
 		fmt.Fprintf(&b, " %v %d", fault(f), weight)
 	}
 	fmt.Fprintf(&b, "\nclients: a call every %v, at most %d commands in it\n", m.callEvery, m.batch)
+	if m.snapshots > 0 {
+		fmt.Fprintf(&b, "snapshots: after %d of 1000 things that are applied, of at most %d bytes more than need be, a disk that takes %v; %d bytes are kept\n",
+			m.snapshots, m.snapshotSize, m.snapshotDisk, o.KeepBytes)
+	}
 	fmt.Fprintf(&b, "operator: looks every %v, and then in %d of 1000 times replaces a leader that works", m.lookEvery, m.move)
 	return b.String()
 }
@@ -196,7 +214,7 @@ func (m *mix) fault(r *rand.Rand) fault {
 func (m *mix) calm() {
 	m.loss, m.twice, m.late, m.move = 0, 0, 0, 0
 	m.delay, m.inOrder = swift, true
-	m.disk, m.inbox = swift, roomy
+	m.disk, m.inbox, m.snapshotDisk = swift, roomy, swift
 }
 
 // between draws from a span, its ends included.

@@ -24,6 +24,9 @@ type node struct {
 	told  *trace.Event
 	// busy: it waits for its disk. written: the disk is done, and the node is paused.
 	busy, written bool
+	// storing: a snapshot is on its way to the disk. stored is one that is there, and of which the core has not heard.
+	storing bool
+	stored  *Snapshot
 	// waiting are the commands in its log whose clients wait here, by index.
 	waiting map[uint64]wait
 }
@@ -54,14 +57,19 @@ const endless = 100_000
 
 // work lets a node do what it can do now.
 func (s *simulation) work(n *node) {
-	for times := 0; n.core != nil && !n.busy && !n.paused && (n.more || len(n.inbox) > 0); times++ {
+	for times := 0; n.core != nil && !n.busy && !n.paused && (n.more || n.stored != nil || len(n.inbox) > 0); times++ {
 		if times == endless {
 			panic(n.id + " always has more to do")
 		}
-		if !n.more {
-			s.takeIn(n)
+		if !n.more && n.stored != nil {
+			n.doing, n.more, n.told = n.compact(*n.stored)
+			n.stored = nil
+		} else {
+			if !n.more {
+				s.takeIn(n)
+			}
+			n.doing, n.more, n.told = n.ready()
 		}
-		n.doing, n.more, n.told = n.ready()
 		s.tell(n.told)
 		s.checker.stepped(n)
 		s.mark(n.state.Term, n.state.LastIndex, n.state.LastTerm, n.state.CommitIndex)
@@ -119,8 +127,28 @@ func (s *simulation) saved(n *node) {
 
 // write puts on the disk what is being saved.
 func (s *simulation) write(n *node) {
-	n.disk = append(n.disk, n.doing.Save.Record)
+	n.save(n.doing.Save)
 	s.checker.saves(n, n.doing.Save)
+}
+
+// snap takes a snapshot of a node's state machine, if there is none on its way to the disk. It gets there beside what
+// the node does.
+func (s *simulation) snap(n *node) {
+	if n.storing || !s.mix.snapshots.happens(s.rand) {
+		return
+	}
+	n.storing = true
+	snapshot := n.host.snap(s.rand.IntN(s.mix.snapshotSize + 1))
+	s.checker.snaps(n, snapshot)
+	s.queue.push(event{at: s.now + between(s.rand, s.mix.snapshotDisk), kind: stores, node: n, life: n.life, snapshot: &snapshot})
+}
+
+// stores is when a snapshot is on a node's disk.
+func (s *simulation) stores(n *node, snapshot *Snapshot) {
+	n.store(s.algorithm, *snapshot)
+	s.tellOf(n.id, "saves", upTo(*snapshot))
+	n.storing, n.stored = false, snapshot
+	s.work(n)
 }
 
 // finish does what a Ready says once it is saved.
@@ -129,9 +157,17 @@ func (s *simulation) finish(n *node) {
 	s.checker.carriedOut(n)
 	s.checker.leaves(n, n.doing.Messages)
 	s.send(n, n.doing.Messages)
+	if save := n.doing.Save; save != nil && save.Snapshot != nil {
+		s.checker.restores(n, save.Snapshot)
+		n.machine, _ = restored(*save.Snapshot)
+	}
 	for _, e := range n.doing.Committed {
 		s.checker.applies(n, e)
+		n.machine.apply(e)
 		s.answer(n, e)
+	}
+	if len(n.doing.Committed) > 0 {
+		s.snap(n)
 	}
 	n.doing, n.told = Ready{}, nil
 }

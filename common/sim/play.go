@@ -43,6 +43,7 @@ const many = 100
 var verbs = map[string]verb{
 	"nodes":     {"NUMBER, or NAME NAME...", 1, many, (*player).setNodes},
 	"batch":     {"BYTES in one message", 1, 1, (*player).setBatch},
+	"keep":      {"BYTES in the log though a snapshot stands for them", 1, 1, (*player).setKeep},
 	"inflight":  {"NUMBER of messages with entries on their way to a follower", 1, 1, (*player).setInflight},
 	"show":      {"NODE...: only what these say; all; nothing", 1, many, (*player).show},
 	"log":       {"NODE TERM...: start it with a log of these terms", 1, many, (*player).log},
@@ -63,7 +64,8 @@ var verbs = map[string]verb{
 	"restart":   {"NODE: on its disk", 1, 1, (*player).restart},
 	"pause":     {"NODE: what comes waits", 1, 1, (*player).pause},
 	"resume":    {"NODE: it takes in all that came, at once", 1, 1, (*player).resume},
-	"expect":    {"NODE leader t2 last=3@2...; or NODE log TERM...; or the same log on all that live", 1, many, (*player).expect},
+	"snapshot":  {"NODE: save one now", 1, 1, (*player).snapshot},
+	"expect":    {"NODE leader t2 last=3@2...; or NODE log [after INDEX] TERM...; or the same on all that live", 1, many, (*player).expect},
 }
 
 func newPlayer(a Algorithm) *player {
@@ -112,6 +114,11 @@ func (p *player) setBatch(args []string) (err error) {
 
 func (p *player) setInflight(args []string) (err error) {
 	p.options.MaxInflight, err = strconv.Atoi(args[0])
+	return errors.Join(err, p.unstarted())
+}
+
+func (p *player) setKeep(args []string) (err error) {
+	p.options.KeepBytes, err = strconv.Atoi(args[0])
 	return errors.Join(err, p.unstarted())
 }
 
@@ -389,6 +396,27 @@ func (p *player) resume(args []string) error {
 	return nil
 }
 
+// snapshot lets a node save a snapshot, of all that it has applied. Nothing comes in between.
+func (p *player) snapshot(args []string) error {
+	n, err := p.living(args[0])
+	switch {
+	case err != nil:
+		return err
+	case n.machine.Index == 0:
+		return errors.New("it has applied nothing")
+	}
+	s := n.snap(0)
+	n.store(p.algorithm, s)
+	p.writeArrival(n.id, "saves", upTo(s))
+	rd, _, e := n.compact(s)
+	if rd.Save != nil {
+		n.save(rd.Save)
+	}
+	p.write(*e)
+	p.carryOut(n)
+	return nil
+}
+
 // find returns the node of this name. A script that names none has three.
 func (p *player) find(id string) (*played, error) {
 	if len(p.nodes) == 0 {
@@ -458,7 +486,13 @@ func (p *player) carryOut(n *played) {
 			return
 		}
 		if rd.Save != nil {
-			n.disk = append(n.disk, rd.Save.Record)
+			n.save(rd.Save)
+			if s := rd.Save.Snapshot; s != nil {
+				n.machine, _ = restored(*s)
+			}
+		}
+		for _, e := range rd.Committed {
+			n.machine.apply(e)
 		}
 		for _, m := range slices.Concat(rd.Appends, rd.Messages) {
 			e.Sends = append(e.Sends, trace.Message{From: m.From, To: m.To, Text: fmt.Sprint(m.Body), Fate: p.send(m)})
@@ -489,7 +523,7 @@ func (p *player) expect(args []string) error {
 		return err
 	}
 	if len(args) > 1 && args[1] == "log" {
-		return compare(args[2:], terms(n.core.Log()))
+		return compare(args[2:], n.terms())
 	}
 	is := strings.Fields(trace.Event{Node: n.id, Is: n.core.State()}.String())[2:]
 	for _, word := range args[1:] {
@@ -507,7 +541,12 @@ func compare(want, is []string) error {
 	return nil
 }
 
-func terms(log []Entry) (all []string) {
+// terms are those of the log, after the index up to which it is gone, if it is.
+func (h *host) terms() (all []string) {
+	log := h.core.Log()
+	if gone := h.core.State().LastIndex - uint64(len(log)); gone > 0 {
+		all = append(all, "after", strconv.FormatUint(gone, 10))
+	}
 	for _, e := range log {
 		all = append(all, strconv.FormatUint(e.Term, 10))
 	}
@@ -522,11 +561,23 @@ func (p *player) expectSame() error {
 		case n.core == nil:
 		case first == nil:
 			first = n
-		case !slices.EqualFunc(first.core.Log(), n.core.Log(), func(a, b Entry) bool {
-			return place(a) == place(b) && string(a.Command) == string(b.Command)
-		}):
+		case !same(first, n):
 			return fmt.Errorf("%s has %s, and %s has %s", first.id, places(first.core.Log()), n.id, places(n.core.Log()))
 		}
 	}
 	return nil
+}
+
+// same reports whether two nodes have the same log. What is gone of one of them is in its state machine, which is the same
+// if both have applied as much.
+func same(a, b *played) bool {
+	is, other := a.core.State(), b.core.State()
+	if is.LastIndex != other.LastIndex || is.LastTerm != other.LastTerm || a.machine.Index == b.machine.Index && a.machine != b.machine {
+		return false
+	}
+	log, others := a.core.Log(), b.core.Log()
+	both := min(len(log), len(others))
+	return slices.EqualFunc(log[len(log)-both:], others[len(others)-both:], func(a, b Entry) bool {
+		return place(a) == place(b) && string(a.Command) == string(b.Command)
+	})
 }

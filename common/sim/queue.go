@@ -12,6 +12,8 @@ type event struct {
 	// life is the node's for which the event is planned.
 	life    int
 	message *Message
+	// snapshot is on the node's disk.
+	snapshot *Snapshot
 }
 
 // A kind is one of event.
@@ -27,6 +29,7 @@ const (
 	resumes              // node's pause ends
 	restarts             // node comes back
 	heals                // all faults end
+	stores               // node's disk has a snapshot
 )
 
 // A queue holds what is to happen, as a binary heap.

@@ -65,6 +65,9 @@ func newSimulation(a Algorithm, seed uint64, careless bool, keep int) *simulatio
 	if a.Elects {
 		m.drawElection(r)
 	}
+	if a.Snapshot != nil {
+		m.drawSnapshots(r)
+	}
 	s := &simulation{algorithm: a, rand: r, mix: m, keep: keep, hash: 14695981039346656037}
 	for i, id := range m.options.Nodes {
 		n := &node{host: host{id: id, watched: keep > 0}, number: i}
@@ -153,6 +156,8 @@ func (s *simulation) happen(e event) {
 		s.resume(n)
 	case restarts:
 		s.start(n)
+	case stores:
+		s.stores(n, e.snapshot)
 	}
 }
 

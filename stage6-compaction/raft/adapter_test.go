@@ -25,8 +25,9 @@ var algorithm = sim.Algorithm{
 			MaxUncommitted: o.MaxUncommitted,
 			ElectionTicks:  o.ElectionTicks,
 			Random:         o.Random,
+			KeepBytes:      o.KeepBytes,
 			Explain:        o.Explain,
-		}, all.HardState, all.Entries)}
+		}, all.HardState, all.snapshot(), all.Entries)}
 	},
 	Record: func(term uint64, entries []sim.Entry) any {
 		record := saved{HardState: HardState{Term: Term(term)}}
@@ -41,12 +42,18 @@ var algorithm = sim.Algorithm{
 		return simMessage(m), err
 	},
 	Elects: true,
+	Snapshot: func(s sim.Snapshot) any {
+		return saved{Snapshot: &Snapshot{Index(s.Index), Term(s.Term), s.Data}}
+	},
 }
 
-// saved is what is on a disk, or one record of it; a zero HardState says nothing.
+// saved is what is on a disk, or one record of it; a zero HardState says nothing, nor does no Snapshot.
 type saved struct {
 	HardState HardState
+	Snapshot  *Snapshot
 	Entries   []Entry
+	// Whole: Entries are all there are, after a place.
+	Whole bool
 }
 
 // add adds a record, as a restart reads it.
@@ -54,9 +61,26 @@ func (s *saved) add(record saved) {
 	if record.HardState != (HardState{}) {
 		s.HardState = record.HardState
 	}
-	if len(record.Entries) > 0 {
-		s.Entries = append(s.Entries[:record.Entries[0].Index-1], record.Entries...)
+	if record.Snapshot != nil {
+		s.Snapshot = record.Snapshot
 	}
+	if record.Whole {
+		s.Entries = nil
+	}
+	if len(record.Entries) > 0 {
+		end := 0
+		if len(s.Entries) > 0 {
+			end = int(record.Entries[0].Index - s.Entries[0].Index)
+		}
+		s.Entries = append(s.Entries[:end], record.Entries...)
+	}
+}
+
+func (s saved) snapshot() Snapshot {
+	if s.Snapshot == nil {
+		return Snapshot{}
+	}
+	return *s.Snapshot
 }
 
 func (s saved) String() string {
@@ -66,6 +90,13 @@ func (s saved) String() string {
 	}
 	if s.HardState.VotedFor != None {
 		parts = append(parts, "vote for "+s.HardState.VotedFor)
+	}
+	if s.Snapshot != nil {
+		parts = append(parts, fmt.Sprintf("a snapshot up to %v", s.Snapshot.place()))
+	}
+	if s.Whole && len(s.Entries) > 0 {
+		parts = append(parts, fmt.Sprintf("the log after %v", s.Entries[0]))
+		s.Entries = s.Entries[1:]
 	}
 	for _, e := range s.Entries {
 		what := "no-op"
@@ -82,7 +113,7 @@ type adapter struct{ raft *Raft }
 
 func (a *adapter) Tick()              { a.raft.Tick() }
 func (a *adapter) Step(m sim.Message) { a.raft.Step(m.Body.(Message)) }
-func (a *adapter) Log() []sim.Entry   { return simEntries(a.raft.log.entries) }
+func (a *adapter) Log() []sim.Entry   { return simEntries(a.raft.log.entries[1:]) }
 func (a *adapter) Lead(uint64)        { a.raft.Campaign() }
 
 func (a *adapter) Read() (round, index uint64, err error) {
@@ -91,6 +122,19 @@ func (a *adapter) Read() (round, index uint64, err error) {
 }
 
 func (a *adapter) AnsweredRound() uint64 { return a.raft.AnsweredRound() }
+
+func (a *adapter) Applied() (index, term uint64) {
+	i, t := a.raft.Applied()
+	return uint64(i), uint64(t)
+}
+
+func (a *adapter) Compact(s sim.Snapshot) *sim.Save {
+	if !a.raft.Compact(Snapshot{Index(s.Index), Term(s.Term), s.Data}) {
+		return nil
+	}
+	log := a.raft.Log()
+	return &sim.Save{Record: saved{Entries: log, Whole: true}, Entries: simEntries(log[1:]), Cut: true}
+}
 
 func (a *adapter) Propose(command []byte) (index, term uint64, err error) {
 	i, t, err := a.raft.Propose(command)
@@ -105,12 +149,15 @@ func (a *adapter) Ready() (sim.Ready, bool) {
 		Committed: simEntries(rd.Committed),
 		Because:   rd.Because,
 	}
-	if rd.HardState != nil || len(rd.Entries) > 0 {
-		record := saved{Entries: rd.Entries}
+	if rd.HardState != nil || rd.Snapshot != nil || len(rd.Entries) > 0 {
+		record := saved{Snapshot: rd.Snapshot, Entries: rd.Entries, Whole: rd.Snapshot != nil}
 		if rd.HardState != nil {
 			record.HardState = *rd.HardState
 		}
 		s.Save = &sim.Save{Record: record, Term: uint64(record.HardState.Term), Entries: simEntries(rd.Entries)}
+		if rd.Snapshot != nil {
+			s.Save.Snapshot = &sim.Snapshot{Index: uint64(rd.Snapshot.LastIncludedIndex), Term: uint64(rd.Snapshot.LastIncludedTerm), Data: rd.Snapshot.Data}
+		}
 	}
 	return s, ok
 }
@@ -149,6 +196,9 @@ func simMessage(m Message) sim.Message {
 	s := sim.Message{From: m.From, To: m.To, Body: m, Term: uint64(m.Term)}
 	if reply := m.AppendEntriesReply; reply != nil && reply.Success {
 		s.Appended = uint64(reply.Index)
+	}
+	if reply := m.InstallSnapshotReply; reply != nil && reply.Done {
+		s.Appended = uint64(reply.LastIncludedIndex)
 	}
 	if m.RequestVote != nil {
 		s.Vote = m.From

@@ -27,7 +27,7 @@ func newCounter(id string, nodes []string, term raft.HardState, log []raft.Entry
 		MaxUncommitted: 1 << 20,
 		ElectionTicks:  10,
 		Random:         func(int) int { return 0 },
-	}, term, log)}
+	}, term, raft.Snapshot{}, log)}
 }
 
 // flush carries out what the core wants: in the order of Ready's fields, each finished before the next is begun, until

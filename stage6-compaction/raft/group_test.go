@@ -155,10 +155,10 @@ func (g *group) check() {
 // requireAgreement requires that all nodes that live have the leader's log, and have applied all of it.
 func (g *group) requireAgreement(leader string) {
 	g.t.Helper()
-	want := g.nodes[leader].log.entries
+	want := g.nodes[leader].Entries(0)
 	for id := range g.nodes {
 		if !g.down[id] {
-			g.requireEqual(want, g.nodes[id].log.entries, "the log of %s", id)
+			g.requireEqual(want, g.nodes[id].Entries(0), "the log of %s", id)
 			g.requireEqual(want, g.disks[id], "the disk of %s", id)
 			g.requireEqual(want, g.applied[id], "applied by %s", id)
 		}

@@ -15,17 +15,17 @@ func TestLog_on_disk_must_be_the_beginning_of_one(t *testing.T) {
 		append(entries(1, 1, 1), entries(2, 1)...), // an index twice
 		entries(1, 2, 1),                           // terms fall
 	} {
-		require.Panics(t, func() { newLog(bad) }, "%v", bad)
+		require.Panics(t, func() { newLog(Entry{}, bad) }, "%v", bad)
 	}
-	l := newLog(entries(1, 1, 1, 3))
+	l := newLog(Entry{}, entries(1, 1, 1, 3))
 	require.EqualValues(t, 3, l.lastIndex())
 	require.Empty(t, l.takeUnsaved(), "all of it is saved")
-	l = newLog(nil)
+	l = newLog(Entry{}, nil)
 	require.Zero(t, l.lastIndex())
 }
 
 func TestLog_has_a_term_at_each_index_and_before_the_first(t *testing.T) {
-	l := newLog(entries(1, 1, 1, 3))
+	l := newLog(Entry{}, entries(1, 1, 1, 3))
 	for index, want := range []Term{0, 1, 1, 3} {
 		term, ok := l.term(Index(index))
 		require.True(t, ok)
@@ -39,7 +39,7 @@ func TestLog_has_a_term_at_each_index_and_before_the_first(t *testing.T) {
 }
 
 func TestLog_gives_out_as_many_bytes_as_asked_for_and_one_entry_at_least(t *testing.T) {
-	l := newLog([]Entry{{1, 1, command("a")}, {2, 1, command("a")}, noop(3, 2), {4, 2, command("a")}, {5, 2, command("aaaaaaaa")}})
+	l := newLog(Entry{}, []Entry{{1, 1, command("a")}, {2, 1, command("a")}, noop(3, 2), {4, 2, command("a")}, {5, 2, command("aaaaaaaa")}})
 	for _, c := range []struct {
 		first, last Index
 		limit       int
@@ -68,7 +68,7 @@ func TestLog_gives_out_as_many_bytes_as_asked_for_and_one_entry_at_least(t *test
 }
 
 func TestLog_wants_each_entry_saved_once_and_one_that_replaces_another_again(t *testing.T) {
-	l := newLog(entries(1, 1, 1))
+	l := newLog(Entry{}, entries(1, 1, 1))
 	l.append(entries(3, 2, 2)...)
 	require.Equal(t, entries(3, 2, 2), l.takeUnsaved())
 	require.Empty(t, l.takeUnsaved())
@@ -77,7 +77,7 @@ func TestLog_wants_each_entry_saved_once_and_one_that_replaces_another_again(t *
 	l.cut(4)
 	l.append(entries(4, 3)...)
 	require.Equal(t, entries(4, 3), l.takeUnsaved())
-	require.Equal(t, entries(1, 1, 1, 2, 3), l.entries)
+	require.Equal(t, entries(1, 1, 1, 2, 3), l.entries[1:])
 
 	l.cut(1)
 	l.append(entries(1, 4)...)
@@ -87,7 +87,7 @@ func TestLog_wants_each_entry_saved_once_and_one_that_replaces_another_again(t *
 // What a log was made of, and what it handed out, is in messages, on its way to the disk or to the state machine.
 func TestLog_never_changes_what_it_handed_out(t *testing.T) {
 	disk := append(entries(1, 1, 1), entries(3, 9)...) // more than the log is given
-	l := newLog(disk[:2])
+	l := newLog(Entry{}, disk[:2])
 	l.append(entries(3, 2)...)
 	require.Equal(t, append(entries(1, 1, 1), entries(3, 9)...), disk)
 
@@ -97,7 +97,7 @@ func TestLog_never_changes_what_it_handed_out(t *testing.T) {
 	for _, o := range out { // nor does whoever has it change the log
 		_ = append(o, entries(99, 99)...)
 	}
-	require.Equal(t, entries(1, 1, 1, 2, 2, 2, 2), l.entries)
+	require.Equal(t, entries(1, 1, 1, 2, 2, 2, 2), l.entries[1:])
 	l.cut(4)
 	l.append(entries(4, 3)...)
 	l.append(entries(5, 3, 3, 3)...)
@@ -123,7 +123,7 @@ func TestAgreement_is_the_last_place_where_another_log_can_agree(t *testing.T) {
 		{[]Term{1, 2, 2, 3, 5}, 1 << 63, 1, 1, 1},
 		{[]Term{1, 2, 2, 3, 5}, 0, 9, 0, 0},
 	} {
-		l := newLog(entries(1, c.log...))
+		l := newLog(Entry{}, entries(1, c.log...))
 		index, term := l.agreement(c.index, c.term)
 		require.Equal(t, c.want, index, "%+v", c)
 		require.Equal(t, c.wantsTerm, term, "%+v", c)

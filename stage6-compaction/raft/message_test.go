@@ -76,6 +76,10 @@ func FuzzStep(f *testing.F) {
 		`{"term":5,"request_vote":{"last_index":18446744073709551615,"last_term":18446744073709551615}} {"term":5,"voted":{"granted":true}}`,
 		`{"term":9,"request_vote":{"last_index":3,"last_term":4}} {"term":9,"append":{"prev_index":3,"prev_term":4}}`,
 		`{"from":"n2","to":"n1","term":9,"append":{},"appended":{}} {"from":"n1","to":"n2"} {} null`,
+		`{"term":4,"snapshot":{"last_index":9,"last_term":4,"offset":0,"data":"YWJj"}} {"term":4,"snapshot":{"last_index":9,"last_term":4,"offset":3,"done":true}}`,
+		`{"term":4,"snapshot":{"last_index":18446744073709551615,"last_term":4,"offset":0,"done":true}} {"term":5,"snapshot":{"last_index":2,"last_term":1,"offset":-1}}`,
+		`{"term":4,"snapshot":{"last_index":3,"last_term":3,"offset":9223372036854775807,"data":"YWJj"}} {"term":4,"snapshot":{"last_index":3,"last_term":5}}`,
+		`{"term":4,"installed":{"last_index":3,"offset":-1}} {"term":4,"installed":{"last_index":3,"done":true}} {"term":4,"installed":{"last_index":18446744073709551615,"done":true,"round":1}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -89,7 +93,7 @@ func FuzzStep(f *testing.F) {
 		o.ID = "n2"
 		log := append(entries(1, 1, 1), noop(3, 4))
 		for _, r := range []*Raft{lead, New(o, HardState{Term: 4}, Snapshot{}, log)} {
-			applied := r.log.entries[:r.Status().AppliedIndex]
+			applied := r.Entries(0)[:r.Status().AppliedIndex]
 			for stream := json.NewDecoder(bytes.NewReader(text)); ; {
 				var m Message
 				if stream.Decode(&m) != nil {
@@ -103,18 +107,20 @@ func FuzzStep(f *testing.F) {
 				rounds := 0
 				for rd, ok := r.Ready(); ok; rd, ok = r.Ready() {
 					require.LessOrEqual(t, len(rd.Appends)+len(rd.Messages), 2+2*o.MaxInflight)
+					if rd.Snapshot != nil {
+						applied = nil
+					}
 					applied = append(applied, rd.Committed...)
 					rounds++
-					require.LessOrEqual(t, rounds, 2+len(r.log.entries), "it comes to an end")
+					require.LessOrEqual(t, rounds, 2+len(r.Entries(0)), "it comes to an end")
 				}
 				after := r.Status()
 				require.GreaterOrEqual(t, after.Term, before.Term)
 				require.GreaterOrEqual(t, after.CommitIndex, before.CommitIndex)
 				require.GreaterOrEqual(t, after.LastIndex, after.CommitIndex)
 				require.Equal(t, after.CommitIndex, after.AppliedIndex)
-				whole := r.log.entries
-				require.NotPanics(t, func() { newLog(whole) })
-				requireSame(t, whole[:after.AppliedIndex], applied)
+				require.NotPanics(t, func() { newLog(r.snapshot.place(), r.log.entries) })
+				requireSame(t, r.log.after(r.log.base(), after.AppliedIndex), applied)
 			}
 		}
 	})

@@ -53,7 +53,7 @@ func leader(o Options, log ...Entry) *Raft {
 	if len(log) > 0 {
 		hard.Term = lastOf(log).Term + Term(len(o.Nodes)) - 1
 	}
-	r := New(o, hard, log)
+	r := New(o, hard, Snapshot{}, log)
 	elect(r)
 	r.Ready()
 	return r
@@ -253,7 +253,7 @@ func TestStep_bears_the_largest_numbers(t *testing.T) {
 		rd, _ := r.Ready()
 		require.Empty(t, append(rd.Entries, rd.Committed...))
 		require.False(t, rd.Messages[0].AppendEntriesReply.Success)
-		requireSame(t, entries(1, 1, 1), r.log.entries)
+		requireSame(t, entries(1, 1, 1), r.Entries(0))
 	}
 	for _, reply := range []AppendEntriesReply{
 		{Success: true, Index: most},

@@ -107,7 +107,7 @@ func TestFollower_receives_AppendEntries(t *testing.T) {
 			rd, _ := r.Ready()
 			requireSame(t, want, rd)
 			requireReady(t, r)
-			requireSame(t, all, r.log.entries)
+			requireSame(t, all, r.Entries(0))
 
 			after := Status{ID: "n2", Term: max(4, c.term), Leader: before.Leader,
 				LastIndex: Index(len(c.want)), LastTerm: lastOf(all).Term,
@@ -149,7 +149,7 @@ func TestFollower_ends_with_the_leaders_log_in_whatever_order_appends_come(t *te
 					promised = max(promised, reply.Index)
 				}
 				require.GreaterOrEqual(t, r.Status().LastIndex, promised)
-				requireSame(t, log[:r.Status().LastIndex], r.log.entries)
+				requireSame(t, log[:r.Status().LastIndex], r.Entries(0))
 			}
 			requireSame(t, log, applied)
 			return
