@@ -45,11 +45,11 @@ func (b *bench) run(ctx context.Context) (report, error) {
 	defer b.progress.clear()
 	r := b.newReport()
 	b.progress.show("build")
-	stage, err := buildStage(ctx, b.stage, b.dir)
+	bin, err := buildStage(ctx, b.stage, b.dir)
 	if err != nil {
 		return r, err
 	}
-	contenders := []contender{echoLimit(), stage}
+	contenders := []contender{echoLimit(), stageContender(b.stage, bin)}
 	if b.durable {
 		contenders = append(contenders, durableLimit(filepath.Join(b.dir, "lines")))
 	}
@@ -64,7 +64,10 @@ func (b *bench) run(ctx context.Context) (report, error) {
 	if b.durable {
 		r.Dir, r.Flush = filepath.Dir(b.dir), micros(median(b.flushes))
 	}
-	return r, nil
+	if b.stage >= firstSnapshotStage && b.entries > 0 {
+		r.Compaction, err = b.compaction(ctx, bin)
+	}
+	return r, err
 }
 
 // measureAll has every contender measured in every cell once a round. The contenders of a cell follow

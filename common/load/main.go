@@ -45,10 +45,15 @@ const (
 	minRounds = 3 // a median of fewer is none
 	maxRounds = 99
 	maxLength = time.Minute
+
+	maxEntries = 100_000_000
 )
 
 // firstDurableStage is the first stage that flushes before it answers, and so is compared with durable.
 const firstDurableStage = 3
+
+// firstSnapshotStage is the first stage that cuts its log, of which more is measured.
+const firstSnapshotStage = 6
 
 // errUsage is wrapped by an error of the command line.
 var errUsage = errors.New("load")
@@ -94,6 +99,7 @@ type options struct {
 	rounds  int
 	durable bool
 	json    bool
+	entries int // how many puts there are before compaction is measured; 0 if it is not
 }
 
 // parse reads the command line. Its error wraps [errUsage], or is [flag.ErrHelp].
@@ -110,6 +116,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.length, "for", time.Second, "`length` of one measurement")
 	f.IntVar(&o.rounds, "rounds", minRounds, "how many `rounds`")
 	f.BoolVar(&o.durable, "durable", false, fmt.Sprintf("measure the durable limit below stage %d too", firstDurableStage))
+	f.IntVar(&o.entries, "entries", 1_000_000, fmt.Sprintf("how many `puts` before compaction is measured, from stage %d on; 0: it is not", firstSnapshotStage))
 	f.BoolVar(&o.json, "json", false, "report in JSON")
 
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -152,6 +159,7 @@ func (o options) check() error {
 		{o.size < 0 || o.size > maxSize, fmt.Sprintf("-size must be from 0 to %d", maxSize)},
 		{o.keys < 1 || o.keys > maxKeys, fmt.Sprintf("-keys must be from 1 to %d", maxKeys)},
 		{o.length <= 0 || o.length > maxLength, fmt.Sprintf("-for must be above 0 and at most %v", maxLength)},
+		{o.entries < 0 || o.entries > maxEntries, fmt.Sprintf("-entries must be from 0 to %d", maxEntries)},
 		{o.rounds < minRounds || o.rounds > maxRounds, fmt.Sprintf("-rounds must be from %d to %d", minRounds, maxRounds)},
 	} {
 		if c.bad {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -13,10 +14,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"raftworkbook/common/lab"
 )
 
-// TestMain lets the test binary be the limits that the tests start.
+// TestMain lets the test binary be the limits that the tests start, and the nodes.
 func TestMain(m *testing.M) {
+	if lab.Child() {
+		fmt.Fprintln(os.Stderr, runFakeNode(os.Args[2:]))
+		os.Exit(1)
+	}
 	if len(os.Args) > 1 && (os.Args[1] == "echo" || os.Args[1] == "durable") {
 		main()
 		return
@@ -75,7 +82,7 @@ func TestParse_measures_puts_and_gets_and_flushes_from_stage_3(t *testing.T) {
 func TestParse_refuses_what_is_out_of_bounds(t *testing.T) {
 	for _, args := range []string{
 		"-stage -1", "-op delete", "-c 0", "-c 1,,2", "-c 5000", "-c many", "-size -1", "-size 131073", "-keys 0",
-		"-keys 1000001", "-for 0s", "-for 1h", "-rounds 2", "-rounds 100", "-frob", "frob", "echo now", "durable",
+		"-keys 1000001", "-for 0s", "-for 1h", "-rounds 2", "-rounds 100", "-entries -1", "-entries 100000001", "-frob", "frob", "echo now", "durable",
 	} {
 		_, err := parse(strings.Fields(args), io.Discard)
 		require.ErrorIs(t, err, errUsage, args)
@@ -87,7 +94,7 @@ func TestParse_explains_itself(t *testing.T) {
 	var out strings.Builder
 	_, err := parse([]string{"-h"}, &out)
 	require.True(t, errors.Is(err, flag.ErrHelp))
-	for _, name := range []string{"-stage", "-c", "-op", "-size", "-keys", "-for", "-rounds", "-durable", "-json"} {
+	for _, name := range []string{"-stage", "-c", "-op", "-size", "-keys", "-for", "-rounds", "-entries", "-durable", "-json"} {
 		require.Contains(t, out.String(), "  "+name)
 	}
 }

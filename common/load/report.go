@@ -29,6 +29,8 @@ type report struct {
 	// Flush is the median time of an append and a flush to a file in Dir; 0 if the disk was not asked.
 	Flush micros `json:"flush_us,omitempty"`
 	Dir   string `json:"dir,omitempty"`
+	// Compaction is nil if it was not measured.
+	Compaction *compaction `json:"compaction,omitempty"`
 }
 
 // An idleRow is by how much a contender grows with idle connections.
@@ -59,12 +61,17 @@ func (r report) errors() int {
 	for _, row := range r.Rows {
 		total += row.errors()
 	}
+	if r.Compaction != nil {
+		total += count(r.Compaction.Errors)
+	}
 	return total
 }
 
-func (r row) errors() int {
+func (r row) errors() int { return count(r.Errors) }
+
+func count(errors map[string]int) int {
 	total := 0
-	for _, n := range r.Errors {
+	for _, n := range errors {
 		total += n
 	}
 	return total
@@ -116,6 +123,9 @@ func (r report) print(w io.Writer) error {
 		}
 	}
 	fmt.Fprint(&out, "\n"+legend)
+	if r.Compaction != nil {
+		r.Compaction.print(&out)
+	}
 	for line := range strings.Lines(out.String()) {
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil { // the table fills its lines
 			return err

@@ -22,20 +22,51 @@ const (
 	askTimeout  = time.Second
 )
 
-// buildStage builds stage n into dir. The contender's servers are whole clusters, and its address is
-// that of the leader.
-func buildStage(ctx context.Context, n int, dir string) (contender, error) {
+// buildStage builds stage n into dir, and returns the binary.
+func buildStage(ctx context.Context, n int, dir string) (string, error) {
 	found, err := filepath.Glob(fmt.Sprintf("stage%d-*", n))
 	if err != nil || len(found) != 1 {
-		return contender{}, fmt.Errorf("there is one stage%d-* in the workbook's directory, not %d here", n, len(found))
+		return "", fmt.Errorf("there is one stage%d-* in the workbook's directory, not %d here", n, len(found))
 	}
-	bin := filepath.Join(dir, "stage")
+	bin := filepath.Join(dir, fmt.Sprintf("stage%d", n))
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./"+found[0]).CombinedOutput(); err != nil {
-		return contender{}, fmt.Errorf("go build ./%s: %w\n%s", found[0], err, out)
+		return "", fmt.Errorf("go build ./%s: %w\n%s", found[0], err, out)
 	}
-	start := func(ctx context.Context) (*server, error) { return startStage(ctx, n, bin) }
-	return contender{name: fmt.Sprintf("stage %d", n), start: start}, nil
+	return bin, nil
 }
+
+// stageContender is stage n, with more flags for its nodes. Its servers are whole clusters, and its address is that
+// of the leader.
+func stageContender(n int, bin string, flags ...string) contender {
+	start := func(ctx context.Context) (*server, error) {
+		c, err := startStage(ctx, n, bin, flags...)
+		if err != nil {
+			return nil, err
+		}
+		return &server{addr: c.leader, stop: c.stop}, nil
+	}
+	return contender{name: fmt.Sprintf("stage %d", n), start: start}
+}
+
+// A cluster is a stage that runs.
+type cluster struct {
+	*lab.Lab
+	// data is the directory of what it keeps; empty if the stage keeps nothing.
+	data string
+	// leader is the address of the node that led when it was started.
+	leader string
+}
+
+// addrs are the addresses at which nodes serve clients.
+func (c *cluster) addrs() []string {
+	var addrs []string
+	for _, n := range c.Nodes() {
+		addrs = append(addrs, n.Client)
+	}
+	return addrs
+}
+
+func (c *cluster) stop() error { return errors.Join(c.Close(), os.RemoveAll(c.data)) }
 
 // nodes is how many nodes of a stage are measured: as many as its chapter is about, and from the first stage that
 // flushes on 3, the smallest cluster that outlives a node.
@@ -51,27 +82,22 @@ func nodes(stage int) int {
 }
 
 // startStage starts a cluster that keeps its data, if the stage keeps any, beside the binary until it is stopped.
-func startStage(ctx context.Context, stage int, bin string) (*server, error) {
+func startStage(ctx context.Context, stage int, bin string, flags ...string) (*cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	data := ""
 	if stage >= firstDurableStage {
 		data = filepath.Join(filepath.Dir(bin), "data")
 	}
-	l, err := lab.Start(ctx, lab.Options{Stage: stage, Bin: bin, Nodes: nodes(stage), Dir: data, Direct: true})
+	l, err := lab.Start(ctx, lab.Options{Stage: stage, Bin: bin, Nodes: nodes(stage), Dir: data, Direct: true, Flags: flags})
 	if err != nil {
 		return nil, err
 	}
-	stop := func() error { return errors.Join(l.Close(), os.RemoveAll(data)) }
-	var addrs []string
-	for _, n := range l.Nodes() {
-		addrs = append(addrs, n.Client)
+	c := &cluster{Lab: l, data: data}
+	if c.leader, err = findLeader(ctx, c.addrs()); err != nil {
+		return nil, errors.Join(err, c.stop())
 	}
-	leader, err := findLeader(ctx, addrs)
-	if err != nil {
-		return nil, errors.Join(err, stop())
-	}
-	return &server{addr: leader, stop: stop}, nil
+	return c, nil
 }
 
 // findLeader returns the address of the node that takes a put. It asks one after the other, and first
@@ -100,13 +126,18 @@ func findLeader(ctx context.Context, addrs []string) (string, error) {
 
 // tryPut writes a key that no load uses.
 func tryPut(ctx context.Context, addr string) error {
+	_, err := ask(ctx, addr, wire.Request{Op: "put", Key: "load", Value: new("")})
+	return err
+}
+
+// ask sends one request over a connection of its own.
+func ask(ctx context.Context, addr string, r wire.Request) (wire.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	conn, err := wire.Dial(ctx, addr)
 	if err != nil {
-		return err
+		return wire.Response{}, err
 	}
 	defer conn.Close()
-	_, err = conn.Do(ctx, wire.Request{Op: "put", Key: "load", Value: new("")})
-	return err
+	return conn.Do(ctx, r)
 }
