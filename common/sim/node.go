@@ -165,6 +165,9 @@ func (s *simulation) finish(n *node) {
 		s.checker.applies(n, e)
 		n.machine.apply(e)
 		s.answer(n, e)
+		if len(e.Command) > 0 { // of those there is an end
+			s.movedAt = s.now
+		}
 	}
 	if len(n.doing.Committed) > 0 {
 		s.snap(n)

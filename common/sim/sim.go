@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// patience is how long the cluster may take, once all faults have ended, until it has committed something new and
+	// patience is for how long no command may be applied, once all faults have ended, until something new is committed and
 	// all nodes have it.
 	patience = 10 * time.Second
 	// enough events of faults are in a run after these: another seed shows more than a longer one.
@@ -28,9 +28,9 @@ type simulation struct {
 	operator  operator
 	clients   clients
 	checker   checker
-	// healed: there are no faults any more, since healedAt.
-	healed   bool
-	healedAt time.Duration
+	// healed: there are no faults any more. A command was applied last at movedAt, or else it is when that began.
+	healed  bool
+	movedAt time.Duration
 
 	events int
 	hash   uint64 // of all events
@@ -104,7 +104,7 @@ func (s *simulation) run() {
 	for _, n := range s.nodes {
 		s.start(n)
 	}
-	for !s.checker.over && !s.settled() && (!s.healed || s.now < s.healedAt+s.patience()) {
+	for !s.checker.over && !s.settled() && (!s.healed || s.now < s.movedAt+s.patience()) {
 		e := s.queue.pop()
 		s.now = e.at
 		s.happen(e)
