@@ -764,7 +764,7 @@ func TestClose_at_any_moment(t *testing.T) {
 // serve starts a server of l, and returns what ends it.
 func serve(t *testing.T, l net.Listener) (stop func()) {
 	n, err := server.NewNode(server.Config{ID: "n1", Members: []server.Member{{ID: "n1"}}, Data: "data", Files: crash.New(1), Log: t.Logf,
-		Heartbeat: 50 * time.Millisecond, Election: time.Hour})
+		Heartbeat: 50 * time.Millisecond, Election: time.Hour, SnapshotBytes: 4 << 20})
 	require.NoError(t, err)
 	n.Lead()
 	s := server.New(n)

@@ -117,7 +117,7 @@ func (d *disk) open() (m memory, err error) {
 	if m.entries, err = follow(m.snapshot, all.Entries); err != nil {
 		return m, fmt.Errorf("%s: %w", filepath.Join(d.dir, logName), err)
 	}
-	if len(m.entries) < len(all.Entries) {
+	if len(m.entries) == 0 && m.snapshot.LastIncludedIndex > 0 {
 		err = d.rewrite([]raft.Entry{{Index: m.snapshot.LastIncludedIndex, Term: m.snapshot.LastIncludedTerm}})
 	}
 	return m, err

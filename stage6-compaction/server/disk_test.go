@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,13 +26,28 @@ type kept struct {
 	entries []raft.Entry
 }
 
-// a saving is what one save is given.
+// whole is what a disk has, as if nothing had been compacted: the snapshots of these tests are lists of entries.
+func whole(m memory) kept {
+	k := kept{m.hard, listed(m.snapshot)}
+	if len(m.entries) > 0 && m.entries[0].Index <= m.snapshot.LastIncludedIndex {
+		return kept{k.hard, append(k.entries, m.entries[m.snapshot.LastIncludedIndex+1-m.entries[0].Index:]...)}
+	}
+	return kept{k.hard, append(k.entries, m.entries...)}
+}
+
+// a saving is what one save is given; or a snapshot that is saved instead.
 type saving struct {
 	hard    *raft.HardState
 	entries []raft.Entry
+
+	taken, base raft.Index   // one of the entries up to taken, beside which the log goes on after base
+	come        []raft.Entry // one of these, from the leader
 }
 
 func (k kept) with(s saving) kept {
+	if s.come != nil {
+		k.entries = s.come
+	}
 	if s.hard != nil {
 		k.hard = *s.hard
 	}
@@ -53,17 +69,17 @@ func (k kept) String() string {
 
 // newTerm is a saving of a term and perhaps entries of it, from an index on, with commands of so many bytes.
 func newTerm(term raft.Term, first raft.Index, sizes ...int) saving {
-	return saving{&raft.HardState{Term: term}, commands(term, first, sizes...)}
+	return saving{hard: &raft.HardState{Term: term}, entries: commands(term, first, sizes...)}
 }
 
 // vote is a saving of one.
 func vote(term raft.Term, who string) saving {
-	return saving{&raft.HardState{Term: term, VotedFor: who}, nil}
+	return saving{hard: &raft.HardState{Term: term, VotedFor: who}}
 }
 
 // more is a saving of entries alone.
 func more(term raft.Term, first raft.Index, sizes ...int) saving {
-	return saving{nil, commands(term, first, sizes...)}
+	return saving{entries: commands(term, first, sizes...)}
 }
 
 func commands(term raft.Term, first raft.Index, sizes ...int) (entries []raft.Entry) {
@@ -80,9 +96,9 @@ func commands(term raft.Term, first raft.Index, sizes ...int) (entries []raft.En
 // startDisk opens n1's directory, and fails the test if that fails.
 func startDisk(t *testing.T, sys files.System) (*disk, kept) {
 	t.Helper()
-	d, hard, entries, err := openDisk(sys, "n1", "c1", "n1")
+	d, m, err := openDisk(sys, "n1", "c1", "n1")
 	require.NoError(t, err)
-	return d, kept{hard, entries}
+	return d, whole(m)
 }
 
 // saveAll opens n1's directory, saves, closes, and returns what is there then.
@@ -90,7 +106,7 @@ func saveAll(t *testing.T, sys files.System, savings ...saving) kept {
 	t.Helper()
 	d, k := startDisk(t, sys)
 	for _, s := range savings {
-		require.NoError(t, d.save(s.hard, s.entries))
+		require.NoError(t, d.does(s, k))
 		k = k.with(s)
 	}
 	require.NoError(t, d.close())
@@ -100,9 +116,11 @@ func saveAll(t *testing.T, sys files.System, savings ...saving) kept {
 const logPath = "n1/" + logName
 
 // content is what is in the file, which has been used a little, without the newlines at its end but one.
-func content(t *testing.T, sys files.System) []byte {
+func content(t *testing.T, sys files.System) []byte { return contentOf(t, sys, logPath) }
+
+func contentOf(t *testing.T, sys files.System, name string) []byte {
 	t.Helper()
-	f, err := sys.Open(logPath)
+	f, err := sys.Open(name)
 	require.NoError(t, err)
 	text := make([]byte, 4096)
 	n, _ := f.ReadAt(text, 0)
@@ -125,12 +143,18 @@ func diskWith(t *testing.T, text []byte) *crash.Disk {
 	t.Helper()
 	d := crash.New(1)
 	require.NoError(t, d.Mkdir("n1"))
-	f, err := d.Create(logPath)
+	putFile(t, d, logPath, text)
+	return d
+}
+
+// putFile makes a file that holds text.
+func putFile(t *testing.T, d *crash.Disk, name string, text []byte) {
+	t.Helper()
+	f, err := d.Create(name)
 	require.NoError(t, err)
 	_, err = f.WriteAt(text, 0)
 	require.NoError(t, err)
 	d.Restart(crash.All)
-	return d
 }
 
 // lines makes a file of n1's: the head, and what is given as JSON.
@@ -153,7 +177,7 @@ func TestDisk_returns_what_was_saved(t *testing.T) {
 		vote(7, "n2"),
 		newTerm(8, 5, 0, 3), // in place of eight
 		more(8, 7, slices.Repeat([]int{100}, 300)...),
-		{nil, []raft.Entry{{Index: 307, Term: 8, Command: json.RawMessage("{ \"<&>\u2028\": \"\xff\\u0000\" }")}}},
+		{entries: []raft.Entry{{Index: 307, Term: 8, Command: json.RawMessage("{ \"<&>\u2028\": \"\xff\\u0000\" }")}}},
 	} {
 		require.NoError(t, d.save(s.hard, s.entries))
 		k = k.with(s)
@@ -222,11 +246,13 @@ func newSurvivor(t *testing.T, script []saving, seed uint64) *survivor {
 func (s *survivor) live(fault func(crash.Op, string) error) error {
 	s.t.Helper()
 	s.sys.Fault = fault
-	d, hard, entries, err := openDisk(s.sys, "n1", "c1", "n1")
+	d, m, err := openDisk(s.sys, "n1", "c1", "n1")
 	if err != nil {
 		return err
 	}
-	switch found := (kept{hard, entries}); {
+	hasNoLeftovers(s.t, s.sys)
+	coreOf(m)
+	switch found := whole(m); {
 	case found.equal(s.want[s.handed]):
 		s.promised = s.handed // others may hear of it now
 	case !found.equal(s.want[s.promised]):
@@ -234,7 +260,7 @@ func (s *survivor) live(fault func(crash.Op, string) error) error {
 	}
 	for i := s.promised; i < len(s.script); i++ {
 		s.handed = i + 1
-		if err := d.save(s.script[i].hard, s.script[i].entries); err != nil {
+		if err := d.does(s.script[i], s.want[i]); err != nil {
 			return err
 		}
 		s.promised = s.handed
@@ -321,7 +347,7 @@ func TestRaft_made_of_what_is_saved_has_nothing_to_do(t *testing.T) {
 	sys := crash.New(1)
 	saveAll(t, sys, newTerm(4, 1, 0, 10))
 	_, k := startDisk(t, sys)
-	r := raft.New(raft.Options{ElectionTicks: 1, Random: rand.IntN, ID: "n1", Nodes: []string{"n1"}}, k.hard, k.entries)
+	r := coreOf(memory{hard: k.hard, entries: k.entries})
 	rd, ok := r.Ready()
 	require.False(t, ok, "%v", rd)
 	require.Equal(t, raft.Term(4), r.Status().Term)
@@ -346,14 +372,14 @@ func TestDisk_cut_at_any_byte_has_what_comes_before(t *testing.T) {
 	file, ends, want := prefixes(t)
 	for size := range len(file) + 1 {
 		sys := diskWith(t, file[:size])
-		_, hard, entries, err := openDisk(sys, "n1", "c1", "n1")
+		_, m, err := openDisk(sys, "n1", "c1", "n1")
 		if size < ends[0] { // that is no crash: the head was flushed before the file had its name
 			require.EqualError(t, err, "n1/raft.log: its first line is no head: it is damaged, or not the log of a node")
 			continue
 		}
 		require.NoError(t, err)
 		lines, _ := slices.BinarySearch(ends, size+1)
-		require.True(t, want[lines-1].equal(kept{hard, entries}), "%d bytes: %v %v", size, hard, entries)
+		require.True(t, want[lines-1].equal(whole(m)), "%d bytes: %v", size, m)
 		require.Equal(t, string(file[:ends[lines-1]]), string(content(t, sys)), "the rest is gone")
 	}
 }
@@ -382,7 +408,7 @@ func TestDisk_damaged_before_its_last_line_refuses_and_says_where(t *testing.T) 
 			}
 			damaged := bytes.Clone(file)
 			damaged[at] ^= flip
-			_, hard, entries, err := openDisk(diskWith(t, damaged), "n1", "c1", "n1")
+			_, m, err := openDisk(diskWith(t, damaged), "n1", "c1", "n1")
 			lines, newline := slices.BinarySearch(ends, at+1) // before the damage
 			switch {
 			case lines == 0:
@@ -391,7 +417,7 @@ func TestDisk_damaged_before_its_last_line_refuses_and_says_where(t *testing.T) 
 				require.ErrorContains(t, err, fmt.Sprintf("n1/raft.log: damaged at byte %d, though a good line follows", ends[lines-1]))
 			default: // the last line is damaged too: this looks as if it had never been flushed
 				require.NoError(t, err)
-				require.True(t, want[lines-1].equal(kept{hard, entries}))
+				require.True(t, want[lines-1].equal(whole(m)))
 			}
 		}
 	}
@@ -418,7 +444,7 @@ func TestDisk_refuses_what_no_node_has_saved(t *testing.T) {
 		{"a head without its end", seal([]byte(noSum + `{"version":1,"cluster":"c1","node":"n1"}`)), "its first line is no head: it is damaged, or not the log of a node"},
 		{"a gap", lines(first, `{"entries":[{"index":4,"term":2}]}`), "line at byte 124: entry 4@2 after 2@2 in term 2"},
 		{"a gap inside", lines(`{"term":1,"entries":[{"index":1,"term":1},{"index":3,"term":1}]}`), "line at byte 50: entry 3@1 after 1@1 in term 1"},
-		{"no first entry", lines(`{"term":1,"entries":[{"index":2,"term":1}]}`), "line at byte 50: entry 2@1 after 0@1 in term 1"},
+		{"no first entry", lines(`{"term":1,"entries":[{"index":2,"term":1}]}`), "the log begins with entry 2, and the snapshot ends with 0: what was between has been promised"},
 		{"an entry before the first", lines(first, `{"entries":[{"index":0,"term":2}]}`), "line at byte 124: entry 0@2 after 2@2 in term 2"},
 		{"an entry of no term", lines(`{"term":1,"entries":[{"index":1,"term":0}]}`), "line at byte 50: entry 1@0 after 0@1 in term 1"},
 		{"an entry of an older term", lines(first, `{"entries":[{"index":3,"term":1}]}`), "line at byte 124: entry 3@1 after 2@2 in term 2"},
@@ -430,7 +456,7 @@ func TestDisk_refuses_what_no_node_has_saved(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			sys := diskWith(t, c.file)
 			for range 2 { // it stays as it is, and free
-				_, _, _, err := openDisk(sys, "n1", "c1", "n1")
+				_, _, err := openDisk(sys, "n1", "c1", "n1")
 				require.EqualError(t, err, "n1/raft.log: "+c.want)
 			}
 		})
@@ -443,10 +469,10 @@ func TestDisk_refuses_the_directory_of_another(t *testing.T) {
 		{"c1", "n2", "n1/raft.log: it belongs to node n1 of cluster c1, and this is n2 of c1"},
 		{"c2", "n1", "n1/raft.log: it belongs to node n1 of cluster c1, and this is n1 of c2"},
 	} {
-		_, _, _, err := openDisk(sys, "n1", c.cluster, c.node)
+		_, _, err := openDisk(sys, "n1", c.cluster, c.node)
 		require.EqualError(t, err, c.want)
 	}
-	_, _, _, err := openDisk(diskWith(t, seal([]byte(noSum+`{"version":2,"node":"n1","more":[]}`+"\n"))), "n1", "c1", "n1")
+	_, _, err := openDisk(diskWith(t, seal([]byte(noSum+`{"version":2,"node":"n1","more":[]}`+"\n"))), "n1", "c1", "n1")
 	require.EqualError(t, err, "n1/raft.log: its format is 2, and this program knows 1")
 	_, k := startDisk(t, sys)
 	require.True(t, k.equal(kept{}))
@@ -456,7 +482,7 @@ func TestDisk_is_one_process_s_alone(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, sys := range []files.System{files.OS{}, crash.New(1)} {
 		d, _ := startDisk(t, sys)
-		_, _, _, err := openDisk(sys, "n1", "c1", "n1")
+		_, _, err := openDisk(sys, "n1", "c1", "n1")
 		require.ErrorContains(t, err, "lock n1/lock: it is held")
 		require.NoError(t, d.save(&raft.HardState{Term: 1}, nil))
 		require.NoError(t, d.close())
@@ -479,6 +505,7 @@ func TestSave_that_failed_fails_for_ever(t *testing.T) {
 		for range 2 {
 			require.Equal(t, first, d.save(nil, commands(1, 2, 10)))
 			require.Equal(t, first, d.save(nil, nil))
+			require.Equal(t, first, d.adopt(takenName, list(commands(1, 1, 10)), commands(1, 1, 10)))
 		}
 		sys.Restart(crash.Nothing)
 		_, k := startDisk(t, sys)
@@ -508,6 +535,7 @@ func TestStart_that_fails_says_where_and_another_succeeds(t *testing.T) {
 	}{
 		{crash.Mkdir, syscall.EACCES, "mkdir n1: permission denied"},
 		{crash.Lock, syscall.EROFS, "lock n1/lock: read-only file system"},
+		{crash.Remove, syscall.EROFS, "remove n1/raft.log.new: read-only file system"},
 		{crash.Open, syscall.EACCES, "open n1/raft.log: permission denied"},
 		{crash.SyncDir, syscall.EIO, "syncdir .: input/output error"},
 		{crash.Create, syscall.ENOSPC, "create n1/raft.log.new: no space left on device"},
@@ -518,7 +546,7 @@ func TestStart_that_fails_says_where_and_another_succeeds(t *testing.T) {
 	} {
 		sys := crash.New(1)
 		sys.Fault = crash.Nth(1, c.err, c.op)
-		_, _, _, err := openDisk(sys, "n1", "c1", "n1")
+		_, _, err := openDisk(sys, "n1", "c1", "n1")
 		require.EqualError(t, err, c.want)
 		_, k := startDisk(t, sys)
 		require.True(t, k.equal(kept{}), c.op)
@@ -544,7 +572,7 @@ func TestStart_that_cannot_read_all_fails_and_cuts_nothing(t *testing.T) {
 	want := saveAll(t, sys, newTerm(1, 1, slices.Repeat([]int{3000}, 50)...), more(1, 51, 10))
 	for n := 1; ; n++ {
 		sys.Fault = crash.Nth(n, syscall.EIO, crash.Read)
-		d, _, _, err := openDisk(sys, "n1", "c1", "n1")
+		d, _, err := openDisk(sys, "n1", "c1", "n1")
 		if err == nil {
 			require.Greater(t, n, 3)
 			require.NoError(t, d.close())
@@ -559,24 +587,35 @@ func TestStart_that_cannot_read_all_fails_and_cuts_nothing(t *testing.T) {
 }
 
 func FuzzOpenDisk(f *testing.F) {
-	f.Add([]byte(nil))
-	f.Add(lines())
-	f.Add(lines(`{"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":{"a":[]}}]}`, `{"term":2,"entries":[]}`, `{"entries":[{"index":2,"term":2}]}`))
-	f.Add(append(lines(`{"entries":null}`), "\n\n\x00\x00\n00000000 {}"...))
-	f.Fuzz(func(t *testing.T, file []byte) {
-		for _, text := range [][]byte{file, reseal(file)} {
-			sys := diskWith(t, text)
-			d, hard, entries, err := openDisk(sys, "n1", "c1", "n1")
+	f.Add([]byte(nil), []byte(nil))
+	f.Add(lines(), snapshotFile(raft.Snapshot{LastIncludedIndex: 2, LastIncludedTerm: 1, Data: []byte("all\n")}))
+	f.Add(lines(`{"term":1,"entries":[{"index":3,"term":1}]}`), snapshotFile(raft.Snapshot{LastIncludedIndex: 5, LastIncludedTerm: 1}))
+	f.Add(lines(`{"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":{"a":[]}}]}`, `{"term":2,"entries":[]}`, `{"entries":[{"index":2,"term":2}]}`), []byte(nil))
+	f.Add(append(lines(`{"entries":null}`), "\n\n\x00\x00\n00000000 {}"...), []byte("{}"))
+	f.Fuzz(func(t *testing.T, file, snapshot []byte) {
+		for _, texts := range [][2][]byte{{file, snapshot}, {reseal(file), snapshot}, {reseal(file), resealSnapshot(snapshot)}} {
+			sys := diskWith(t, texts[0])
+			if len(texts[1]) > 0 {
+				putFile(t, sys, snapshotPath, texts[1])
+			}
+			d, m, err := openDisk(sys, "n1", "c1", "n1")
 			if err != nil {
 				require.NotContains(t, err.Error(), "\n")
 				continue
 			}
-			raft.New(raft.Options{ElectionTicks: 1, Random: rand.IntN, ID: "n1", Nodes: []string{"n1"}}, hard, entries) // panics if they are no log
-			require.NoError(t, d.save(&raft.HardState{Term: hard.Term + 1}, commands(hard.Term+1, raft.Index(len(entries))+1, 5)))
-			want := kept{hard, entries}.with(newTerm(hard.Term+1, raft.Index(len(entries))+1, 5))
+			log := coreOf(m).Log()
+			last := log[len(log)-1].Index
+			if last == math.MaxUint64 || m.hard.Term == math.MaxUint64 || m.snapshot.LastIncludedTerm > m.hard.Term {
+				continue // nobody counts so far, or saves a snapshot before its term
+			}
+			more := newTerm(m.hard.Term+1, last+1, 5)
+			require.NoError(t, d.save(more.hard, more.entries))
+			want := kept{*more.hard, append(log, more.entries...)}
 			sys.Restart(crash.Nothing)
-			_, found := startDisk(t, sys)
-			require.True(t, want.equal(found))
+			_, found, err := openDisk(sys, "n1", "c1", "n1")
+			require.NoError(t, err)
+			require.True(t, want.equal(kept{found.hard, coreOf(found).Log()}), "%v, and not %v", found, want)
+			require.Equal(t, m.snapshot, found.snapshot)
 		}
 	})
 }
@@ -608,7 +647,7 @@ func BenchmarkFlush(b *testing.B) { // as bare as it gets: 100 bytes into a file
 func BenchmarkSave(b *testing.B) {
 	for _, n := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("%d_entries", n), func(b *testing.B) {
-			d, _, _, err := openDisk(files.OS{}, filepath.Join(b.TempDir(), "n1"), "c1", "n1")
+			d, _, err := openDisk(files.OS{}, filepath.Join(b.TempDir(), "n1"), "c1", "n1")
 			require.NoError(b, err)
 			require.NoError(b, d.save(&raft.HardState{Term: 1}, nil))
 			entries := commands(1, 1, slices.Repeat([]int{100}, n)...)
@@ -635,9 +674,9 @@ func BenchmarkOpenDisk(b *testing.B) {
 			require.NoError(b, os.Mkdir(dir, 0o700))
 			require.NoError(b, os.WriteFile(filepath.Join(dir, logName), file, 0o600))
 			for b.Loop() {
-				d, _, entries, err := openDisk(files.OS{}, dir, "c1", "n1")
+				d, m, err := openDisk(files.OS{}, dir, "c1", "n1")
 				require.NoError(b, err)
-				require.Len(b, entries, 1_000_000)
+				require.Len(b, m.entries, 1_000_000)
 				require.NoError(b, d.close())
 			}
 		})

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -247,9 +246,11 @@ func (n *Node) run() {
 			n.leave()
 			return
 		}
-		n.takeIn()
-		n.failed = cmp.Or(n.failed, n.flush())
-		n.snapshot()
+		if n.failed == nil {
+			n.takeIn()
+			n.failed = n.flush()
+			n.snapshot()
+		}
 	}
 	n.Log("the node ends: %v", n.failed)
 	n.end()

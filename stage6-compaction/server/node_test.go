@@ -28,6 +28,9 @@ const (
 	election  = 300 * time.Millisecond
 )
 
+// large is by how much a log may grow in a test in which nobody is to take a snapshot.
+const large = 64 << 20
+
 // A fleet is a cluster in a bubble, of which some nodes may be missing. n1 leads.
 type fleet struct {
 	memnet.Network
@@ -35,13 +38,15 @@ type fleet struct {
 	members []Member
 	nodes   map[string]*Node
 	disks   map[string]*crash.Disk
+
+	snapshotBytes int64 // of nodes that start from now on
 }
 
 // sail starts size nodes, has n1 elected, ends those that are to be missing, and runs a test.
 func sail(t *testing.T, size int, missing []string, test func(t *testing.T, f *fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}}
+		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, snapshotBytes: large}
 		for i := range size {
 			id := fmt.Sprintf("n%d", i+1)
 			f.members = append(f.members, Member{ID: id, Peer: "peer " + id, Client: "client " + id})
@@ -66,7 +71,7 @@ func sail(t *testing.T, size int, missing []string, test func(t *testing.T, f *f
 func (f *fleet) start(id string) *Node {
 	f.t.Helper()
 	n, err := NewNode(Config{ID: id, Members: f.members, Data: "data", Files: f.disks[id], Log: f.t.Logf,
-		Heartbeat: heartbeat, Election: time.Hour,
+		Heartbeat: heartbeat, Election: time.Hour, SnapshotBytes: f.snapshotBytes,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			return f.DialContext(ctx, "mem", addr)
 		}})

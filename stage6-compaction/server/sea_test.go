@@ -51,7 +51,7 @@ func embark(t *testing.T, size int, seed uint64, test func(t *testing.T, s *sea)
 func voyage(t *testing.T, size int, seed uint64, election time.Duration, test func(t *testing.T, s *sea)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &sea{fleet: &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}},
+		s := &sea{fleet: &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, snapshotBytes: 2000}, // so that there are snapshots all the time
 			size: size, election: election, random: rand.New(rand.NewPCG(seed, 0)), alive: map[string]*Node{}, alone: map[string]bool{},
 			torn: map[string]bool{}, slow: map[string]time.Duration{}, fuses: map[string]*atomic.Int32{}, words: map[string]int{}}
 		for i := range size {
@@ -79,7 +79,7 @@ func (s *sea) launch(id string) *Node {
 		return nil
 	}
 	n, err := NewNode(Config{ID: id, Members: s.members, Data: "data", Files: s.disks[id], Log: func(string, ...any) {},
-		Heartbeat: heartbeat, Election: s.election,
+		Heartbeat: heartbeat, Election: s.election, SnapshotBytes: s.snapshotBytes,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			to := strings.TrimPrefix(addr, "peer ")
 			if s.fate(id, to).lost {

@@ -57,7 +57,7 @@ func bubble(t *testing.T, test func(t *testing.T, h *host)) {
 // alone returns a node that is its own majority.
 func alone(t *testing.T) *Node {
 	n, err := NewNode(Config{ID: "n1", Members: []Member{{ID: "n1"}}, Data: "data", Files: crash.New(1), Log: t.Logf,
-		Heartbeat: heartbeat, Election: time.Hour})
+		Heartbeat: heartbeat, Election: time.Hour, SnapshotBytes: large})
 	require.NoError(t, err)
 	n.Lead()
 	return n

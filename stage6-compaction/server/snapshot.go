@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +41,9 @@ func (d *disk) writeSnapshot(name string, s raft.Snapshot) error {
 // adopt makes a file that has been written the node's snapshot, and only then cuts the log to what is left beside it.
 // Until both are done, a start finds the old log, which reaches as far as the snapshot before and is good for both.
 func (d *disk) adopt(name string, s raft.Snapshot, log []raft.Entry) error {
-	d.err = cmp.Or(d.err, d.sys.Rename(filepath.Join(d.dir, name), filepath.Join(d.dir, snapshotName)))
+	if d.err == nil {
+		d.err = d.sys.Rename(filepath.Join(d.dir, name), filepath.Join(d.dir, snapshotName))
+	}
 	if d.err == nil {
 		d.err = d.sys.SyncDir(d.dir)
 	}
@@ -94,7 +95,7 @@ func (d *disk) loadSnapshot() (s raft.Snapshot, err error) {
 // the leader in place of them. It fails if something is missing between the two.
 func follow(s raft.Snapshot, entries []raft.Entry) ([]raft.Entry, error) {
 	end := s.LastIncludedIndex
-	if len(entries) == 0 || entries[0].Index == end+1 {
+	if len(entries) == 0 || end == 0 && entries[0].Index == 1 {
 		return entries, nil
 	}
 	if first := entries[0].Index; first > end {
