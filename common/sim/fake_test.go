@@ -24,6 +24,11 @@ type fake struct {
 	dirty     int // the log is saved up to here
 	messages  []Message
 	reasons   []string
+
+	// The log is gone up to here: there are entries, with nothing in them. A snapshot stands for that.
+	gone      uint64
+	snapshot  Snapshot
+	installed *Snapshot
 }
 
 type fakeAppend struct {
@@ -40,10 +45,16 @@ type fakeAck struct{ match uint64 }
 
 func (a fakeAck) String() string { return fmt.Sprintf("appended %d", a.match) }
 
-// fakeRecord is what it saves.
+type fakeInstall struct{ Snapshot }
+
+func (i fakeInstall) String() string { return upTo(i.Snapshot) }
+
+// fakeRecord is what it saves. If it is whole, it has all entries, of which the first may be gone.
 type fakeRecord struct {
-	term    uint64
-	entries []Entry
+	term     uint64
+	entries  []Entry
+	snapshot *Snapshot
+	whole    bool
 }
 
 func (r fakeRecord) String() string { return fmt.Sprintf("term %d %s", r.term, places(r.entries)) }
@@ -56,10 +67,20 @@ func broken(bug string) Algorithm {
 			for _, record := range disk {
 				r := record.(fakeRecord)
 				f.term = max(f.term, r.term)
+				if r.whole {
+					f.log = nil
+				}
 				if len(r.entries) > 0 {
 					f.log = append(f.log[:r.entries[0].Index-1], r.entries...)
 				}
+				if r.snapshot != nil {
+					f.snapshot = *r.snapshot
+				}
 			}
+			if bug != "starts with nothing applied" {
+				f.commit, f.applied = f.snapshot.Index, f.snapshot.Index
+			}
+			f.gone = f.snapshot.Index
 			f.savedTerm, f.dirty = f.term, len(f.log)
 			switch {
 			case bug == "forgets its term" && f.term > 0:
@@ -71,13 +92,20 @@ func broken(bug string) Algorithm {
 			}
 			return f
 		},
-		Record: func(term uint64, entries []Entry) any { return fakeRecord{term, entries} },
+		Record: func(term uint64, entries []Entry) any { return fakeRecord{term: term, entries: entries} },
 		Message: func(text string) (Message, error) {
 			m := Message{Body: fakeAck{}}
 			_, err := fmt.Sscanf(text, "%s %s %d", &m.From, &m.To, &m.Term)
 			return m, err
 		},
 	}
+}
+
+// snapping returns the fake with a bug, or "", which takes snapshots.
+func snapping(bug string) Algorithm {
+	a := broken(bug)
+	a.Snapshot = func(s Snapshot) any { return fakeRecord{snapshot: &s} }
+	return a
 }
 
 func (f *fake) follow(term uint64) {
@@ -107,6 +135,8 @@ func (f *fake) Tick() {
 		f.log = slices.Clone(f.log)
 		f.log[len(f.log)-1].Command = []byte("0")
 		f.dirty = len(f.log) - 1
+	case f.bug == "forgets what it has applied":
+		f.gone = f.applied
 	}
 	if f.role == leader && f.ticks%f.HeartbeatTicks == 0 {
 		f.replicate()
@@ -123,6 +153,10 @@ func (f *fake) replicate() {
 
 func (f *fake) sendLog(to string) {
 	prev := f.match[to]
+	if prev < f.gone {
+		f.send(to, fakeInstall{f.changed(f.snapshot)}, 0)
+		return
+	}
 	f.send(to, fakeAppend{prev, f.log[prev:min(int(prev)+10, len(f.log))], f.commit}, 0)
 }
 
@@ -139,6 +173,8 @@ func (f *fake) Step(m Message) {
 	switch body := m.Body.(type) {
 	case fakeAppend:
 		f.take(m.From, body)
+	case fakeInstall:
+		f.install(m.From, body.Snapshot)
 	case fakeAck:
 		if f.role == leader && body.match > f.match[m.From] {
 			f.match[m.From] = body.match
@@ -147,12 +183,72 @@ func (f *fake) Step(m Message) {
 	}
 }
 
+// changed is a snapshot that a leader sends.
+func (f *fake) changed(s Snapshot) Snapshot {
+	switch f.bug {
+	case "sends half a snapshot":
+		s.Data = s.Data[:len(s.Data)-1]
+	case "sends a snapshot of what is to come":
+		s.Index += 1000
+	}
+	return s
+}
+
+func (f *fake) install(from string, s Snapshot) {
+	switch {
+	case f.bug == "promises a snapshot and drops it":
+	case s.Index > f.commit && s.Index <= uint64(len(f.log)) && f.log[s.Index-1].Term == s.Term && f.bug != "drops what follows a snapshot":
+		f.commit = s.Index
+	case s.Index > f.commit || f.bug == "goes back to an old snapshot" && s.Index < f.commit:
+		f.log = f.blank(s)
+		f.gone, f.snapshot, f.installed = s.Index, s, &s
+		f.commit, f.applied, f.dirty = s.Index, s.Index, int(s.Index)
+		if f.bug == "leaves out what follows a snapshot" {
+			f.applied++
+		}
+	}
+	f.send(from, fakeAck{s.Index}, s.Index)
+}
+
+// blank are as many entries as a snapshot stands for.
+func (f *fake) blank(s Snapshot) (all []Entry) {
+	for i := range s.Index {
+		all = append(all, Entry{Index: i + 1, Term: s.Term})
+	}
+	return all
+}
+
+func (f *fake) Applied() (index, term uint64) {
+	if f.bug == "takes a snapshot of what it has not applied" && f.applied < uint64(len(f.log)) {
+		return f.applied + 1, f.log[f.applied].Term
+	}
+	return f.applied, f.log[f.applied-1].Term
+}
+
+func (f *fake) Compact(s Snapshot) *Save {
+	if s.Index <= f.snapshot.Index {
+		return nil
+	}
+	f.snapshot, f.gone = s, s.Index
+	left := slices.Clone(f.log[f.gone:])
+	switch n := len(left); {
+	case f.bug == "cuts its log too far" && n > 0:
+		left = left[1:]
+	case f.bug == "cuts the end of its log off" && n > 1:
+		left = left[:n-1]
+	case f.bug == "writes something else as it cuts" && n > 0:
+		left[0].Command = []byte("0")
+	}
+	return &Save{Record: fakeRecord{entries: append(f.blank(s), left...), whole: true}, Entries: left, Cut: true}
+}
+
 func (f *fake) take(from string, a fakeAppend) {
 	for i, e := range a.entries {
 		if f.bug == "writes something else" {
 			e.Command = []byte("0")
 		}
 		switch n := uint64(len(f.log)); {
+		case e.Index <= f.gone:
 		case e.Index <= n && f.log[e.Index-1].Term == e.Term:
 		case e.Index <= n && f.bug == "keeps what conflicts":
 		case e.Index <= f.commit: // somebody was careless
@@ -217,7 +313,7 @@ func (f *fake) Ready() (rd Ready, ok bool) {
 		return Ready{}, true
 	}
 	entries := slices.Clone(f.log[f.dirty:])
-	if f.term != f.savedTerm || len(entries) > 0 {
+	if f.term != f.savedTerm || len(entries) > 0 || f.installed != nil {
 		rd.Save = f.save(entries)
 	}
 	rd.Messages, f.messages = f.messages, nil
@@ -225,7 +321,7 @@ func (f *fake) Ready() (rd Ready, ok bool) {
 		rd.Appends, rd.Messages = rd.Messages, nil
 	}
 	f.savedTerm, f.dirty = f.term, len(f.log)
-	rd.Committed = slices.Clone(f.log[f.applied:min(f.commit, uint64(len(f.log)))])
+	rd.Committed = slices.Clone(f.log[f.applied:max(f.applied, min(f.commit, uint64(len(f.log))))])
 	f.applied += uint64(len(rd.Committed))
 	switch n := len(rd.Committed); {
 	case f.bug == "applies twice" && n > 0:
@@ -249,7 +345,12 @@ func (f *fake) save(entries []Entry) *Save {
 	case f.bug == "saves entries twice" && n > 1:
 		s.Entries = append(slices.Clone(entries[:1]), entries...)
 	}
-	s.Record = fakeRecord{s.Term, s.Entries}
+	s.Record = fakeRecord{term: s.Term, entries: s.Entries}
+	if f.installed != nil {
+		s.Snapshot = f.installed
+		s.Record = fakeRecord{s.Term, append(f.blank(f.snapshot), s.Entries...), f.installed, true}
+		f.installed = nil
+	}
 	return s
 }
 
@@ -274,7 +375,7 @@ func (f *fake) advance() {
 	}
 }
 
-func (f *fake) Log() []Entry { return f.log }
+func (f *fake) Log() []Entry { return f.log[f.gone:] }
 
 func (f *fake) State() trace.State {
 	s := trace.State{Node: f.ID, Role: f.role, Term: f.term, LastIndex: uint64(len(f.log)), CommitIndex: f.commit, AppliedIndex: f.applied}

@@ -159,7 +159,7 @@ func (p *player) log(args []string) error {
 		}
 		entries = append(entries, Entry{uint64(i) + 1, term, []byte(`"x"`)})
 	}
-	n.disk = []any{p.algorithm.Record(term, entries)}
+	n.disk, n.snapshot = []any{p.algorithm.Record(term, entries)}, Snapshot{}
 	p.begin(n)
 	return nil
 }

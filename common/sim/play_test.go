@@ -3,6 +3,7 @@ package sim
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,43 @@ func play(t *testing.T, lines ...string) string {
 		}
 	}
 	return p.out.String()
+}
+
+// playSnapping does so with nodes that take snapshots.
+func playSnapping(lines ...string) string {
+	p := newPlayer(snapping(""))
+	for _, line := range lines {
+		if err := p.play(line); err != nil {
+			return err.Error()
+		}
+	}
+	return p.out.String()
+}
+
+func TestPlayer_saves_snapshots(t *testing.T) {
+	for _, c := range []struct{ name, lines, says string }{
+		{"one", "propose n1 a\ndeliver\nshow n1\nsnapshot n1",
+			"n1   saves    a snapshot up to 2@2\nn1   compacts a snapshot up to 2@2\n     stays    leader t2 last=2@2 commit=2 applied=2\n     saves    "},
+		{"one twice", "snapshot n1\nshow n1\nsnapshot n1", "n1   compacts a snapshot up to 1@2\n     stays    leader t2 last=1@2 commit=1 applied=1\n"},
+		{"after a restart", "snapshot n1\ncrash n1\nshow n1\nrestart n1", "n1   starts\n     is       follower t2 last=1@2 commit=1 applied=1\n"},
+		{"for one who lacks what is gone", "nodes 3\ncrash n3\nlead n1\ndeliver\nsnapshot n1\nrestart n3\ntick n1\nshow n3\ndeliver",
+			"n3   hears    n1 a snapshot up to 1@3\n     was      follower t0 last=0@0 commit=0 applied=0\n     is       follower t3 last=1@3 commit=1 applied=1\n"},
+		{"of none with a log of the script", "snapshot n1\nlog n1 1 1\nexpect n1 log 1 1", ""},
+		{"a log that is left", "propose n1 a\nsnapshot n1\nexpect n1 log after 1 2", ""},
+		{"a log that is gone", "snapshot n1\nexpect n1 log after 1", ""},
+		{"another log", "snapshot n1\nexpect n1 log 2", "expect n1 log 2: it is after 1"},
+		{"the same", "propose n1 a\ndeliver\ntick n1\ndeliver\nsnapshot n1\nexpect same", ""},
+		{"not the same", "snapshot n1\npropose n1 a\nexpect same", "expect same: n1 has 2@2, and n2 has 1@2"},
+		{"nothing to take one of", "nodes 1\nsnapshot n1", "snapshot n1: it has applied nothing"},
+		{"by the dead", "crash n1\nsnapshot n1", "snapshot n1: n1 is dead"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			said := playSnapping(append(slices.Clone(prepared), strings.Split(c.lines, "\n")...)...)
+			if require.Contains(t, said, c.says); c.says == "" {
+				require.NotContains(t, said, "expect")
+			}
+		})
+	}
 }
 
 // prepared are two nodes, the first of which leads, and nothing on its way.
@@ -106,6 +144,7 @@ func TestPlayer_says_what_is_wrong(t *testing.T) {
 		{"tick n1 x", "tick n1 x: "},
 		{"log n1 x", "log n1 x: "},
 		{"nodes 3\nbatch 1", "batch 1: it belongs before the nodes"},
+		{"nodes 3\nkeep 1", "keep 1: it belongs before the nodes"},
 		{"nodes 3\ninflight 1", "inflight 1: it belongs before the nodes"},
 		{"deliver n1", "deliver n1: from whom to whom?"},
 		{"deliver n1>n2", "deliver n1>n2: there is no message"},
@@ -135,12 +174,12 @@ func TestPlayer_says_what_is_wrong(t *testing.T) {
 
 func TestPlayer_sends_as_much_as_it_is_told(t *testing.T) {
 	p := newPlayer(broken(""))
-	for _, line := range []string{"batch 7", "inflight 3", "nodes L a b"} {
+	for _, line := range []string{"batch 7", "inflight 3", "keep 5", "nodes L a b"} {
 		require.NoError(t, p.play(line))
 	}
 	o := p.nodes[2].core.(*fake).Options
 	o.ElectionTicks, o.Random = 0, nil
-	require.Equal(t, Options{ID: "b", Nodes: []string{"L", "a", "b"}, HeartbeatTicks: 1, MaxBatch: 7, MaxInflight: 3, MaxUncommitted: 1 << 20, Explain: true}, o)
+	require.Equal(t, Options{ID: "b", Nodes: []string{"L", "a", "b"}, HeartbeatTicks: 1, MaxBatch: 7, MaxInflight: 3, MaxUncommitted: 1 << 20, Explain: true, KeepBytes: 5}, o)
 }
 
 const story = `# n1 leads.

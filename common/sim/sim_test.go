@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// found returns the violations that seeds find in the fake with a bug, as text, until one of them is want.
-func found(bug string, careless bool, want string) (all string) {
+// found returns the violations that seeds find in an algorithm, as text, until one of them is want.
+func found(a Algorithm, careless bool, want string) (all string) {
 	for seed := range uint64(60) {
-		for _, v := range simulate(broken(bug), seed, careless, 0).found {
+		for _, v := range simulate(a, seed, careless, 0).found {
 			if all += v.String() + "\n"; strings.Contains(v.String(), want) {
 				return all
 			}
@@ -26,6 +26,7 @@ func found(bug string, careless bool, want string) (all string) {
 func TestAlgorithm_that_is_right_passes(t *testing.T) {
 	for seed := range uint64(50) {
 		require.Empty(t, simulate(broken(""), seed, false, 0).found, "seed %d", seed)
+		require.Empty(t, simulate(snapping(""), seed, false, 0).found, "seed %d, with snapshots", seed)
 	}
 }
 
@@ -60,7 +61,33 @@ func TestEach_violation_is_found(t *testing.T) {
 		{"wants no end", "always has more to do"},
 	} {
 		t.Run(c.bug, func(t *testing.T) {
-			require.Contains(t, found(c.bug, false, c.want), c.want)
+			require.Contains(t, found(broken(c.bug), false, c.want), c.want)
+		})
+	}
+}
+
+func TestEach_violation_of_snapshots_is_found(t *testing.T) {
+	for _, c := range []struct{ bug, want string }{
+		{"takes a snapshot of what it has not applied", "State Machine Safety: n"},
+		{"cuts its log too far", "Durability: n"},
+		{"cuts the end of its log off", "and it went on to"},
+		{"writes something else as it cuts", "as it cuts its log, which is not what was there"},
+		{"goes back to an old snapshot", "Monotony: n"},
+		{"drops what follows a snapshot", "which is committed"},
+		{"sends half a snapshot", "which is not what the committed entries make"},
+		{"sends a snapshot of what is to come", "entries are committed"},
+		{"promises a snapshot and drops it", "entries only"},
+		{"leaves out what follows a snapshot", "Apply Order: n"},
+		{"starts with nothing applied", "starts as if it had applied 0"},
+		{"forgets what it has applied", "has forgotten its log up to"},
+		{"keeps what conflicts", "does not have the same log up to there"},
+		{"forgets its last entry", "and has saved one that ends at"},
+		{"changes an entry in mind", "which is not what it has saved there"},
+		{"applies something else", "which is not what its log has there"},
+		{"takes half for a majority", "nodes have on their disks"},
+	} {
+		t.Run(c.bug, func(t *testing.T) {
+			require.Contains(t, found(snapping(c.bug), false, c.want), c.want)
 		})
 	}
 }
@@ -76,7 +103,7 @@ func TestEach_violation_that_takes_care_to_prevent_is_found_in_the_right_algorit
 		"Liveness: 1s after all faults",
 		"was acknowledged and is lost",
 	} {
-		require.Contains(t, found("", true, want), want)
+		require.Contains(t, found(broken(""), true, want), want)
 	}
 }
 
@@ -233,6 +260,55 @@ func TestEverything_happens(t *testing.T) {
 	} {
 		require.Contains(t, b.String(), what)
 	}
+}
+
+func TestSnapshots_happen(t *testing.T) {
+	var b strings.Builder
+	seen := map[string]bool{}
+	for seed := range uint64(20) {
+		o := simulate(snapping(""), seed, false, 1<<20)
+		b.WriteString(tale(o))
+		for what, there := range map[string]bool{
+			"never": o.mix.snapshots == 0, "after each entry": o.mix.snapshots == 1000,
+			"nothing is kept": o.mix.options.KeepBytes == 0, "all is kept": o.mix.options.KeepBytes == 1<<20,
+			"in the mix": strings.Contains(o.mix.String(), "snapshots: "),
+		} {
+			seen[what+": "+strconv.FormatBool(there)] = true
+		}
+	}
+	require.Len(t, seen, 2*5)
+	for _, what := range []string{"   saves    a snapshot up to ", "   compacts a snapshot up to ", "   hears    n1 a snapshot up to "} {
+		require.Contains(t, b.String(), what)
+	}
+}
+
+func TestMachine_is_what_its_snapshot_says(t *testing.T) {
+	var m machine
+	for i := range uint64(5) {
+		m.apply(Entry{i + 1, 2, []byte("x")})
+	}
+	for longer := range 50 {
+		s := m.snapshot(longer)
+		back, ok := restored(s)
+		require.True(t, ok)
+		require.Equal(t, m, back)
+		for i := range s.Data {
+			for _, bad := range []Snapshot{
+				{s.Index, s.Term, s.Data[:i]},
+				{s.Index, s.Term, append(s.Data[:i:i], s.Data...)},
+				{s.Index + 1, s.Term, s.Data},
+				{s.Index, s.Term + 1, s.Data},
+			} {
+				if string(bad.Data) == string(s.Data) && bad.Index == s.Index && bad.Term == s.Term {
+					continue // nothing there twice
+				}
+				_, ok = restored(bad)
+				require.False(t, ok, "%d longer: %q", longer, bad.Data)
+			}
+		}
+	}
+	_, ok := restored(Snapshot{})
+	require.True(t, ok, "it has applied nothing")
 }
 
 func TestClients_learn_everything_that_there_is_to_learn(t *testing.T) {
