@@ -1,0 +1,299 @@
+// Package raft is the consensus algorithm, and nothing else: it keeps one log on many nodes the same, as far as a
+// majority has it.
+//
+// A [Raft] is one node's part. It does nothing by itself: it has no clock, no network, no disk, no goroutine and no
+// lock. Calls change it, and [Raft.Ready] says what its caller must now do. The same calls have the same outcome,
+// always.
+//
+//	r.Tick()             a unit of time has passed
+//	r.Step(m)            a message has come from another node
+//	r.Propose(command)   a client wants this in the log
+//	r.Read()             a client wants to read
+//	r.Campaign()         the operator wants this node to lead
+//	r.Compact(snapshot)  entries up to here are not needed any more
+//	r.Ready()            what must be saved, sent and applied
+//
+// Names are those of Figures 2 and 13 of the paper, and each handler is one of their boxes:
+//
+//	state                raft.go, HardState and Raft
+//	AppendEntries RPC    replication.go, handleAppendEntries
+//	RequestVote RPC      election.go, handleRequestVote
+//	rules for candidates election.go, Campaign, countVotes
+//	rules for leaders    replication.go, replicate, handleAppendEntriesReply, advanceCommit
+//	rules for all        raft.go, Step and Ready
+//	InstallSnapshot RPC  snapshot.go, handleInstallSnapshot
+package raft
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// An Index is a place in the log. The first entry has index 1; 0 is the place before it.
+type Index uint64
+
+// A Term is a reign: it has one leader at most. The first is 1; 0 is the time before it.
+type Term uint64
+
+// None is no node.
+const None = ""
+
+// ErrNotLeader is returned by Propose on a node that does not lead.
+var ErrNotLeader = errors.New("not the leader")
+
+// ErrTooMuch is returned by Propose while Options.MaxUncommitted bytes wait for a majority.
+var ErrTooMuch = errors.New("too much waits for a majority")
+
+// An Entry is one command in the log.
+type Entry struct {
+	Index Index `json:"index"`
+	// Term is that of the leader who made the entry.
+	Term Term `json:"term"`
+	// Command is for the state machine: any JSON, which nobody may change any more. It is empty in the entry with
+	// which a leader begins its term.
+	Command json.RawMessage `json:"command,omitempty"`
+	// Config is a configuration of the cluster; such an entry has no command.
+	Config *Configuration `json:"config,omitempty"`
+}
+
+// String is the entry's place: 7@2, index 7 of term 2.
+func (e Entry) String() string { return fmt.Sprintf("%d@%d", e.Index, e.Term) }
+
+// A Role is what a node does in its current term.
+type Role int
+
+const (
+	Follower Role = iota
+	Candidate
+	Leader
+	// PreCandidate asks whether it would win.
+	PreCandidate
+)
+
+func (r Role) String() string {
+	return [...]string{"follower", "candidate", "leader", "precandidate"}[r]
+}
+
+// HardState is what must not be forgotten, beside the log (Figure 2, persistent state).
+type HardState struct {
+	// Term is the latest term that this node has seen.
+	Term Term `json:"term"`
+	// VotedFor is who has this node's vote in Term; None if nobody.
+	VotedFor string `json:"voted_for,omitempty"`
+}
+
+// Options say who a node is, and how it works. All but Explain must be set.
+type Options struct {
+	// ID is this node's name.
+	ID string
+	// HeartbeatTicks is how many ticks a leader lets pass before it sends a message without entries.
+	HeartbeatTicks int
+	// MaxBatch is how many bytes of commands go into one message, or are to be applied at once; a longer command
+	// goes alone.
+	MaxBatch int
+	// MaxInflight is how many messages with entries may be on their way to one follower.
+	MaxInflight int
+	// MaxUncommitted is how many bytes of commands may wait for a majority before Propose takes no more.
+	MaxUncommitted int
+	// ElectionTicks is for how many ticks a node waits for a sign of a leader: a random number from it to twice it.
+	ElectionTicks int
+	// Random returns a random number below n.
+	Random func(n int) int
+	// KeepBytes is how many bytes of commands stay in the log though a snapshot stands for them: a follower that is
+	// merely slow needs no snapshot then.
+	KeepBytes int
+	// Explain makes the core say why it does what it does, in Ready.Because.
+	Explain bool
+}
+
+// A Raft is one node's part in the consensus.
+type Raft struct {
+	options Options
+	config  config
+
+	// Persistent state on all servers.
+	currentTerm Term
+	votedFor    string // in currentTerm
+	log         log
+	snapshot    Snapshot // the newest that was taken or installed
+
+	// Volatile state on all servers.
+	commitIndex Index
+	lastApplied Index
+	role        Role
+	leader      string // who leads the current term, as far as this node knows
+
+	electionElapsed int // ticks since a sign of a leader; on a leader, since its quorum was checked
+	electionTimeout int
+	votes           map[string]bool // of candidates: who has voted for this node
+
+	// Volatile state on leaders, made anew with each term.
+	progress         map[string]*progress // of each other node
+	heartbeatElapsed int                  // ticks since the last heartbeat
+	heartbeatDue     bool
+	uncommitted      int // bytes of commands
+	round            uint64
+	checkedRound     uint64 // the last round when the quorum was checked
+
+	transferee      string // who is to lead; None otherwise
+	transferElapsed int    // ticks since then
+	told            bool   // the transferee, to campaign
+
+	incoming Snapshot // as far as it has come from the leader
+
+	// What the next Ready says.
+	saved        HardState
+	messages     []Message
+	reasons      []string
+	installed    *Snapshot
+	reconfigured bool
+}
+
+// New returns a node that has on its disk what hard, s and entries say: for a new node, nothing. It follows, and has not
+// heard of anything that is committed beyond the snapshot. It panics if entries are no log that follows the snapshot, or
+// begins before its end.
+func New(o Options, hard HardState, s Snapshot, entries []Entry) *Raft {
+	r := &Raft{options: o, currentTerm: hard.Term, votedFor: hard.VotedFor, saved: hard, log: newLog(s.place(), entries),
+		snapshot: s, commitIndex: s.LastIncludedIndex, lastApplied: s.LastIncludedIndex}
+	r.config, r.reconfigured = r.configAt(r.log.lastIndex()), true
+	r.resetElectionTimer()
+	return r
+}
+
+// Tick says that a unit of time has passed.
+func (r *Raft) Tick() {
+	r.electionElapsed++
+	if r.role != Leader {
+		if r.electionElapsed >= r.electionTimeout {
+			r.because("§5.2: no sign of a leader for %d ticks", r.electionElapsed)
+			r.preCampaign()
+		}
+		return
+	}
+	if r.electionElapsed >= r.options.ElectionTicks {
+		r.checkQuorum()
+	}
+	for _, p := range r.progress {
+		p.silent++
+		p.learning.took++
+	}
+	if r.transferElapsed++; r.transferElapsed >= r.options.ElectionTicks {
+		r.transferee = None
+	}
+	r.heartbeatElapsed++
+	if r.heartbeatElapsed >= r.options.HeartbeatTicks {
+		r.heartbeatElapsed, r.heartbeatDue = 0, true
+	}
+}
+
+// Step takes in a message from another node. It returns nothing: a message can be wrong, but it cannot fail. It
+// may be lost, late, or there twice.
+func (r *Raft) Step(m Message) {
+	if why := m.wrong(); why != "" || m.To != r.options.ID || m.From == m.To {
+		r.because("ignored: it is no message to this node from another %s", why)
+		return
+	}
+	if v := m.RequestVote; v != nil && !v.Transfer && r.hearsLeader() {
+		r.because("ignored (D§4.2.3): %s leads, and is heard", r.leader)
+		return
+	}
+	if m.Term > r.currentTerm { // all servers, second rule (§5.1)
+		r.because("§5.1: term %d is newer than %d", m.Term, r.currentTerm)
+		r.becomeFollower(m.Term, None)
+	}
+	switch {
+	case m.AppendEntries != nil:
+		r.handleAppendEntries(m, *m.AppendEntries)
+	case m.AppendEntriesReply != nil:
+		r.handleAppendEntriesReply(m, *m.AppendEntriesReply)
+	case m.RequestVote != nil:
+		r.handleRequestVote(m, *m.RequestVote)
+	case m.RequestVoteReply != nil:
+		r.handleRequestVoteReply(m, *m.RequestVoteReply)
+	case m.InstallSnapshot != nil:
+		r.handleInstallSnapshot(m, *m.InstallSnapshot)
+	case m.InstallSnapshotReply != nil:
+		r.handleInstallSnapshotReply(m, *m.InstallSnapshotReply)
+	case m.TimeoutNow != nil:
+		r.handleTimeoutNow(m)
+	}
+}
+
+// Propose appends command to the leader's log and returns where. It is not committed yet; it is once an entry with
+// this index and this term is in Ready.Committed. If another one is there with this index, command is lost. It
+// returns ErrNotLeader or ErrTooMuch, with no effect, where it cannot.
+func (r *Raft) Propose(command json.RawMessage) (Index, Term, error) {
+	if r.role != Leader {
+		return 0, 0, ErrNotLeader
+	}
+	if r.transferee != None {
+		return 0, 0, ErrTransfer
+	}
+	if r.uncommitted+len(command) > r.options.MaxUncommitted {
+		return 0, 0, ErrTooMuch
+	}
+	e := r.appendOwn(command)
+	return e.Index, e.Term, nil
+}
+
+// appendOwn appends an entry of this leader's term. A leader only ever adds to its log (§5.3).
+func (r *Raft) appendOwn(command json.RawMessage) Entry {
+	e := Entry{Index: r.log.lastIndex() + 1, Term: r.currentTerm, Command: command}
+	r.log.append(e)
+	r.uncommitted += len(command)
+	return e
+}
+
+// becomeFollower follows leader in term, which is not older than the current one: None where that is not known. Only a
+// leader is a reason to wait longer; not a newer term, which a node that cannot win may have.
+func (r *Raft) becomeFollower(term Term, leader string) {
+	if term > r.currentTerm {
+		r.currentTerm, r.votedFor = term, None
+		r.incoming = Snapshot{}
+	}
+	if leader != None || r.role == Leader {
+		r.resetElectionTimer()
+	}
+	r.role = Follower
+	r.leader = leader
+	r.progress, r.transferee = nil, None
+}
+
+// becomeLeader begins the reign of this node over the current term. Its first entry is empty: entries of terms before
+// are committed only together with one of this term (§5.4.2), and nobody else may come to write one (§8).
+func (r *Raft) becomeLeader() {
+	r.role = Leader
+	r.leader = r.options.ID
+	r.progress = map[string]*progress{}
+	r.use(r.config)
+	r.heartbeatElapsed, r.heartbeatDue = 0, true
+	r.round, r.checkedRound, r.electionElapsed = 0, 0, 0
+	r.uncommitted = r.log.size(r.commitIndex)
+	r.appendOwn(nil)
+}
+
+// commitTo notes that entries are committed up to index. It never goes back: what is committed stays so, and an old
+// message says less than a new one.
+func (r *Raft) commitTo(index Index) {
+	if index > r.commitIndex {
+		r.because("committed up to %d, after %d", index, r.commitIndex)
+		r.commitIndex = index
+	}
+}
+
+// send puts a message among those of the next Ready.
+func (r *Raft) send(to string, m Message) {
+	m.From, m.To, m.Term = r.options.ID, to, r.currentTerm
+	r.messages = append(r.messages, m)
+}
+
+// Explain makes the core say why it does what it does, in Ready.Because, or no longer.
+func (r *Raft) Explain(on bool) { r.options.Explain = on }
+
+// because says why something is done, or not done, if anybody wants to know.
+func (r *Raft) because(format string, args ...any) {
+	if r.options.Explain {
+		r.reasons = append(r.reasons, fmt.Sprintf(format, args...))
+	}
+}

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"raftworkbook/stage7-membership/api"
+	"raftworkbook/stage7-membership/raft"
+)
+
+// follow has links to the members, and tells clients of them.
+func (n *Node) follow(c raft.Configuration) {
+	n.config.Store(&c)
+	n.peers.Follow(c.Members())
+}
+
+// Members is what the node knows of who is in the cluster, committed or not.
+func (n *Node) Members() []api.Member {
+	c := n.config.Load()
+	var all []api.Member
+	for _, m := range c.Members() {
+		state := api.Voter
+		switch now, next := named(c.Voters, m.ID), c.Next == nil || named(c.Next, m.ID); {
+		case !now:
+			state = api.Joining
+		case !next:
+			state = api.Leaving
+		}
+		all = append(all, api.Member{ID: m.ID, Peer: m.Peer, Client: m.Client, State: state})
+	}
+	return all
+}
+
+func named(members []raft.Member, id string) bool {
+	return slices.ContainsFunc(members, func(m raft.Member) bool { return m.ID == id })
+}
+
+// manage takes in an order about the members.
+func (n *Node) manage(w write) {
+	var err error
+	if w.request.Op == api.Transfer {
+		err = n.core.Transfer(w.request.Key)
+	} else {
+		var refused *api.Error
+		if w.next, refused = n.next(*w.request.Value); refused != nil {
+			w.reply(api.Refuse(w.request.ID, refused))
+			return
+		}
+		err = n.core.Change(w.next)
+	}
+	switch err {
+	case nil:
+		n.managing = append(n.managing, w)
+	case raft.ErrNotLeader:
+		w.reply(api.Refuse(w.request.ID, n.notLeader()))
+	case raft.ErrNoVoter:
+		w.reply(api.Refuse(w.request.ID, api.Errorf(api.BadRequest, "%.40q cannot lead: %s", w.request.Key, n.config.Load())))
+	case raft.ErrNoVoters:
+		w.reply(api.Refuse(w.request.ID, api.Errorf(api.BadRequest, "nobody would be left")))
+	default:
+		w.reply(api.Refuse(w.request.ID, api.Errorf(api.Unavailable, "%v", err)))
+	}
+}
+
+// next is who the voters will be after a change, such as "+n6=PEER/CLIENT -n2". It begins with those that are already to
+// be: so the same change asked for twice is one.
+func (n *Node) next(change string) ([]raft.Member, *api.Error) {
+	c, _ := n.core.Configuration()
+	next := slices.Clone(c.Voters)
+	if c.Next != nil {
+		next = slices.Clone(c.Next)
+	}
+	for _, word := range strings.Fields(change) {
+		if id, ok := strings.CutPrefix(word, "-"); ok {
+			if !named(c.Members(), id) {
+				return nil, api.Errorf(api.BadRequest, "there is no member %.40q, only %s", id, &c)
+			}
+			next = slices.DeleteFunc(next, func(m raft.Member) bool { return m.ID == id })
+			continue
+		}
+		added, err := ParseCluster(strings.TrimPrefix(word, "+"))
+		if err != nil {
+			return nil, api.Errorf(api.BadRequest, "%v", err)
+		}
+		for _, m := range added {
+			if next, err = with(next, m); err != nil {
+				return nil, api.Errorf(api.BadRequest, "%v", err)
+			}
+		}
+	}
+	slices.SortFunc(next, func(a, b raft.Member) int { return strings.Compare(a.ID, b.ID) })
+	return next, nil
+}
+
+// with adds a member, unless it is there already.
+func with(members []raft.Member, m raft.Member) ([]raft.Member, error) {
+	for _, other := range members {
+		switch {
+		case other.ID == m.ID && other.Peer == m.Peer && other.Client == m.Client:
+			return members, nil
+		case other.ID == m.ID:
+			return nil, fmt.Errorf("%s is a member already, at %s/%s", m.ID, other.Peer, other.Client)
+		case other.Peer == m.Peer || other.Client == m.Client:
+			return nil, fmt.Errorf("%s/%s is where %s is", m.Peer, m.Client, other.ID)
+		}
+	}
+	return append(members, m), nil
+}
+
+// manageOn answers those whose orders are carried out, or will not be.
+func (n *Node) manageOn(s raft.Status) {
+	if len(n.managing) == 0 {
+		return
+	}
+	c, committed := n.core.Configuration()
+	n.managing = slices.DeleteFunc(n.managing, func(w write) bool {
+		id := w.request.ID
+		switch {
+		case w.request.Op == api.Transfer:
+			if s.Leader != w.request.Key {
+				return false
+			}
+			w.reply(api.Response{ID: id, OK: true})
+		case committed && c.Next == nil && same(c.Voters, w.next):
+			w.reply(api.Response{ID: id, OK: true, Members: n.Members()})
+		case committed && c.Next == nil:
+			w.reply(api.Refuse(id, api.Errorf(api.Unavailable, "not all of the new members could become level: the members are %s, as before", &c)))
+		case s.Role != raft.Leader:
+			w.reply(api.Refuse(id, api.Errorf(api.Timeout, "leadership was lost: the change may go on, and asking for it again does no harm")))
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// same reports whether two lists have the same nodes.
+func same(a, b []raft.Member) bool {
+	return slices.EqualFunc(a, b, func(a, b raft.Member) bool { return a.ID == b.ID })
+}
+
+// expireManaging answers those whose time is up.
+func (n *Node) expireManaging(now time.Time) {
+	n.managing = slices.DeleteFunc(n.managing, func(w write) bool {
+		late := now.After(w.deadline)
+		if late {
+			w.reply(api.Refuse(w.request.ID, api.Errorf(api.Timeout, "it is not done yet: it goes on, and asking for it again does no harm")))
+		}
+		return late
+	})
+}
+
+// identify records the directories of members of whom none is recorded, if this node leads.
+func (n *Node) identify() {
+	c, _ := n.core.Configuration()
+	next := slices.Clone(c.Voters)
+	for i, m := range next {
+		switch {
+		case m.Directory != "":
+		case m.ID == n.ID:
+			next[i].Directory = n.disk.head.Directory
+		default:
+			next[i].Directory = n.peers.Directory(m.ID)
+		}
+	}
+	if !slices.Equal(next, c.Voters) && c.Next == nil {
+		n.core.Change(next) // it can wait until the next tick
+	}
+}

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"slices"
+	"time"
+
+	"raftworkbook/stage7-membership/api"
+	"raftworkbook/stage7-membership/raft"
+)
+
+// A view is how the node's store is to be read.
+type view struct {
+	fit   bool // to be read
+	index raft.Index
+	asOf  time.Time // see freshness
+}
+
+// age is how many milliseconds what is read now is outdated at most, if that is known.
+func (v *view) age() (ms uint64, known bool) {
+	return uint64((time.Since(v.asOf) + time.Millisecond - 1).Milliseconds()), !v.asOf.IsZero()
+}
+
+// look settles how the store is to be read. A leader has all that is committed, but knows how far only once an entry of
+// its own term is (§8). A follower has an old answer at best; one that has heard of no commit has none.
+func (n *Node) look(s raft.Status) {
+	fit := s.CommitIndex > 0
+	if s.Role == raft.Leader {
+		fit = s.CommitTerm == s.Term && s.AppliedIndex == s.CommitIndex
+	}
+	if v := (view{fit, s.AppliedIndex, n.fresh.asOf}); v != *n.view.Load() {
+		n.view.Store(&v)
+	}
+	n.parked = slices.DeleteFunc(n.parked, func(w write) bool {
+		ready := raft.Index(w.request.MinIndex) <= s.AppliedIndex
+		if ready {
+			w.reply(n.Read(w.request))
+		}
+		return ready
+	})
+}
+
+// Behind reports whether a read must wait: until this node has applied more, or knows what is committed.
+func (n *Node) Behind(r api.Request) bool {
+	return r.MaxStalenessMS == nil || raft.Index(r.MinIndex) > n.view.Load().index
+}
+
+// Await answers a read through reply, as soon as this node has applied as much as the read wants.
+func (n *Node) Await(r api.Request, reply func(api.Response)) {
+	n.submit(write{request: r, reply: reply})
+}
+
+// Read answers a read that may be outdated from what this node has applied, or refuses it.
+func (n *Node) Read(r api.Request) api.Response {
+	v := n.view.Load()
+	if !v.fit {
+		return api.Refuse(r.ID, api.Errorf(api.Unavailable, "%s has not heard yet what is committed", n.ID))
+	}
+	age, known := v.age() // before it reads: what comes in between is newer
+	switch limit := *r.MaxStalenessMS; {
+	case !known:
+		return api.Refuse(r.ID, api.Errorf(api.Stale, "%s does not know how outdated it is", n.ID))
+	case age > limit:
+		return api.Refuse(r.ID, api.Errorf(api.Stale, "%s may be outdated by %d ms, and %d are allowed", n.ID, age, limit))
+	}
+	resp := n.store.Do(r)
+	resp.StalenessMS = &age
+	return resp
+}
+
+// reads are those that want all that was committed before they came (§8). Those that come while a round is on its way
+// share the next.
+type reads struct {
+	arrived []write
+	begun   []write
+	round   uint64     // those that have begun wait for its answer from a majority,
+	index   raft.Index // and for this entry to be applied
+}
+
+func (r *reads) len() int { return len(r.arrived) + len(r.begun) }
+
+func (r *reads) all() []write { return slices.Concat(r.arrived, r.begun) }
+
+// park takes in a read that must wait.
+func (n *Node) park(w write) {
+	if w.request.MaxStalenessMS == nil {
+		n.reads.arrived = append(n.reads.arrived, w)
+	} else {
+		n.parked = append(n.parked, w)
+	}
+}
+
+// readOn answers the reads that may be answered, and begins those that have come since. It reports whether the core has
+// something to do for that.
+func (n *Node) readOn() bool {
+	r := &n.reads
+	if len(r.begun) > 0 && n.core.AnsweredRound() >= r.round && n.core.Status().AppliedIndex >= r.index {
+		for _, w := range r.begun {
+			w.reply(n.store.Do(w.request))
+		}
+		r.begun = nil
+	}
+	if len(r.begun) > 0 || len(r.arrived) == 0 {
+		return false
+	}
+	round, index, err := n.core.Read()
+	switch err {
+	case nil:
+		r.round, r.index = round, index
+		r.begun, r.arrived = r.arrived, nil
+		return true
+	case raft.ErrNotLeader:
+		n.dropReads(n.notLeader())
+	}
+	return false
+}
+
+// dropReads refuses all reads that wait for this node as a leader. A read that is not answered did nothing.
+func (n *Node) dropReads(why *api.Error) {
+	for _, w := range n.reads.all() {
+		w.reply(api.Refuse(w.request.ID, why))
+	}
+	n.reads = reads{}
+}
+
+// expireReads answers the reads whose time is up.
+func (n *Node) expireReads(now time.Time) {
+	for waiting, why := range map[*[]write]*api.Error{
+		&n.parked:        api.Errorf(api.Stale, "%s is not as far in time as the read wants", n.ID),
+		&n.reads.arrived: api.Errorf(api.Unavailable, "%s does not know in time what is committed", n.ID),
+		&n.reads.begun:   api.Errorf(api.Unavailable, "%s does not know in time whether it still leads", n.ID),
+	} {
+		*waiting = slices.DeleteFunc(*waiting, func(w write) bool {
+			late := now.After(w.deadline)
+			if late {
+				w.reply(api.Refuse(w.request.ID, why))
+			}
+			return late
+		})
+	}
+}
