@@ -23,7 +23,7 @@ var takes = map[string]string{
 	api.Delete: "KEY", api.List: "[PREFIX]", api.Status: "no arguments",
 	api.Lead: "no arguments", api.Log: "no arguments", api.Trace: "on or off",
 	api.Snapshot: "no arguments",
-	api.Members: "no arguments", "add": "n6=PEER/CLIENT ...", "remove": "n2 ...", "replace": "n2 n6=PEER/CLIENT", api.Transfer: "n2",
+	api.Members:  "no arguments", "add": "n6=PEER/CLIENT ...", "remove": "n2 ...", "replace": "n2 n6=PEER/CLIENT", api.Transfer: "n2",
 }
 
 // labServers are those that the lab starts, unless their ports are taken.
@@ -35,6 +35,7 @@ func ask(op string, args []string) int {
 	servers := flags.String("servers", cmp.Or(os.Getenv("RAFT_SERVERS"), labServers),
 		"the `addresses` of the servers: A,B,C; status, lead, log, trace and snapshot ask the first only; RAFT_SERVERS sets the default")
 	timeout := flags.Duration("timeout", 5*time.Second, "the `time` that it may take")
+	secret := credentials(flags)
 	asJSON := flags.Bool("json", false, "print the answer as the server writes it")
 	r := api.Request{Op: op}
 	absent := false
@@ -60,12 +61,17 @@ func ask(op string, args []string) int {
 		return misused("%s takes %s", op, takes[op])
 	}
 
+	creds, err := secret.load()
+	if err != nil {
+		return misused("%v", err)
+	}
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	c := client.New(strings.Split(*servers, ",")...)
-	c.MaxStaleness = maxStaleness
+	c.MaxStaleness, c.Credentials = maxStaleness, creds
 	defer c.Close()
 	resp, err := c.Do(ctx, r)
 	switch {

@@ -92,6 +92,7 @@ func node(args []string) int {
 	heartbeat := flags.Duration("heartbeat", 50*time.Millisecond, "how often a leader says that it is there: a `time`")
 	election := flags.Duration("election", 300*time.Millisecond, "how long to wait for that: a random `time` from this to twice this")
 	snapshotBytes := flags.Int64("snapshot-bytes", 4<<20, "take a snapshot when the log has grown by this many `bytes`, or by as many as the last one has")
+	secret := credentials(flags)
 	traces := flags.Bool("trace", false, "say on standard error what the node thinks")
 	asJSON := flags.Bool("json", false, "and that as JSON, one object a line")
 	leash := flags.Bool("leash", false, "end when standard input does")
@@ -114,6 +115,10 @@ func node(args []string) int {
 			return misused("-bootstrap begins a cluster, -join takes part in another: only one of them")
 		}
 	}
+	creds, err := secret.load()
+	if err != nil {
+		return misused("%v", err)
+	}
 	if *data == "" {
 		return misused("-data is missing: a directory that %s keeps its log in", *id)
 	}
@@ -128,13 +133,19 @@ func node(args []string) int {
 		fmt.Fprintf(os.Stderr, "%s cannot listen there, and -peer chooses another address: %v\n", *id, err)
 		return failed
 	}
+	address := peers.Addr().String()
+	if creds != nil {
+		listener, peers = creds.Listen(listener, false), creds.Listen(peers, true)
+	} else if beyond(listener) || beyond(peers) {
+		fmt.Fprintf(os.Stderr, "%s listens to other machines without TLS: whoever reaches it can read and change everything; -tls-cert, -tls-key and -tls-ca end that\n", *id)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if *leash {
 		go func() { io.Copy(io.Discard, os.Stdin); stop() }()
 	}
-	n, err := server.NewNode(server.Config{ID: *id, Peer: peers.Addr().String(), Bootstrap: members, Join: *join, Data: *data, Files: files.OS{},
-		Heartbeat: *heartbeat, Election: *election, SnapshotBytes: *snapshotBytes, Dial: dialer(*via, *id),
+	n, err := server.NewNode(server.Config{ID: *id, Peer: address, Bootstrap: members, Join: *join, Data: *data, Files: files.OS{},
+		Heartbeat: *heartbeat, Election: *election, SnapshotBytes: *snapshotBytes, Dial: dialer(*via, *id, creds),
 		Explain: explainer(*asJSON),
 		Log:     log.New(os.Stderr, *id+": ", 0).Printf})
 	if err != nil {
@@ -171,13 +182,44 @@ func explainer(asJSON bool) func(trace.Event) {
 }
 
 // dialer returns how node id connects to others: straight, or through a forwarder.
-func dialer(via, id string) func(ctx context.Context, to, addr string) (net.Conn, error) {
-	return func(ctx context.Context, _, addr string) (net.Conn, error) {
+func dialer(via, id string, creds *api.Credentials) func(ctx context.Context, to, addr string) (net.Conn, error) {
+	return func(ctx context.Context, to, addr string) (conn net.Conn, err error) {
 		if via == "" {
-			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr)
+		} else {
+			conn, err = netfault.Dial(ctx, via, id, addr)
 		}
-		return netfault.Dial(ctx, via, id, addr)
+		if err != nil || creds == nil {
+			return conn, err
+		}
+		return creds.Connect(ctx, conn, to)
 	}
+}
+
+// A secret is where the files of credentials are.
+type secret struct{ cert, key, ca *string }
+
+func credentials(flags *flag.FlagSet) secret {
+	return secret{flags.String("tls-cert", "", "the `file` with its certificate: then all must prove who they are"),
+		flags.String("tls-key", "", "the `file` with the key of that"),
+		flags.String("tls-ca", "", "the `file` with the authority whose certificates are believed")}
+}
+
+// load returns the credentials, nil if there are none.
+func (s secret) load() (*api.Credentials, error) {
+	switch {
+	case *s.cert+*s.key+*s.ca == "":
+		return nil, nil
+	case *s.cert == "" || *s.key == "" || *s.ca == "":
+		return nil, errors.New("-tls-cert, -tls-key and -tls-ca go together")
+	}
+	return api.LoadCredentials(*s.cert, *s.key, *s.ca)
+}
+
+// beyond reports whether other machines can reach a listener.
+func beyond(l net.Listener) bool {
+	addr, ok := l.Addr().(*net.TCPAddr)
+	return ok && !addr.IP.IsLoopback()
 }
 
 // status is how to end when flags did not parse.

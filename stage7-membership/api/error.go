@@ -21,6 +21,8 @@ const (
 	// SessionExpired is a write that can no longer be told from one that was done before. It was not carried out
 	// this time; what became of it when it was sent before is unknown.
 	SessionExpired = "session_expired"
+	// NotLevel is a change that was given up, since a new member could not become level with the others.
+	NotLevel = "not_level"
 	// Timeout is a request that was sent and not answered, or begun and not finished. It may have been
 	// carried out, or may yet be.
 	Timeout = "timeout"
@@ -46,7 +48,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 // it does not know nothing is certain.
 func (e *Error) Definite() bool {
 	switch e.Code {
-	case BadRequest, UnknownOp, TooLarge, Unavailable, NotLeader, Stale:
+	case BadRequest, UnknownOp, TooLarge, Unavailable, NotLeader, Stale, NotLevel:
 		return true
 	}
 	return false

@@ -31,6 +31,8 @@ type Client struct {
 	// MaxStaleness is how outdated the answer to a read may be; 0 means not at all: then only the leader can give it.
 	// Set it before the first call.
 	MaxStaleness time.Duration
+	// Credentials are for servers that ask for them; nil for none. Set them before the first call.
+	Credentials *api.Credentials
 
 	lastID atomic.Uint64
 	// session holds the session, nil at first. Whoever takes it out puts one back.
@@ -191,6 +193,9 @@ func (n *node) connect(ctx context.Context) (*conn, *api.Error) {
 		return current, nil
 	}
 	fresh, err := n.client.dial(ctx, "tcp", n.addr)
+	if creds := n.client.Credentials; err == nil && creds != nil {
+		fresh, err = creds.Connect(ctx, fresh, "")
+	}
 	if err != nil {
 		return nil, n.unreachable(err)
 	}

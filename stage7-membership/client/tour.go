@@ -21,7 +21,7 @@ const (
 )
 
 // final are the codes of errors that are about a request itself or its session: every server would say the same.
-var final = []string{api.BadRequest, api.UnknownOp, api.TooLarge, api.SessionExpired}
+var final = []string{api.BadRequest, api.UnknownOp, api.TooLarge, api.SessionExpired, api.NotLevel}
 
 // A tour is a request on its way from server to server, in rounds: in each, it asks each server once at most. So
 // redirects cannot lead it in a circle, and none can hold it up for longer than its share.

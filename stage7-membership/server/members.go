@@ -19,7 +19,7 @@ func (n *Node) follow(c raft.Configuration) {
 // Members is what the node knows of who is in the cluster, committed or not.
 func (n *Node) Members() []api.Member {
 	c := n.config.Load()
-	var all []api.Member
+	all := []api.Member{}
 	for _, m := range c.Members() {
 		state := api.Voter
 		switch now, next := named(c.Voters, m.ID), c.Next == nil || named(c.Next, m.ID); {
@@ -126,7 +126,7 @@ func (n *Node) manageOn(s raft.Status) {
 		case committed && c.Next == nil && same(c.Voters, w.next):
 			w.reply(api.Response{ID: id, OK: true, Members: n.Members()})
 		case committed && c.Next == nil:
-			w.reply(api.Refuse(id, api.Errorf(api.Unavailable, "not all of the new members could become level: the members are %s, as before", &c)))
+			w.reply(api.Refuse(id, api.Errorf(api.NotLevel, "not all of the new members could become level: the members are %s, as before", &c)))
 		case s.Role != raft.Leader:
 			w.reply(api.Refuse(id, api.Errorf(api.Timeout, "leadership was lost: the change may go on, and asking for it again does no harm")))
 		default:

@@ -342,6 +342,11 @@ func (l *link) clear() {
 func (p *Peers) receive(conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(p.life, func() { conn.Close() })()
+	name, err := api.Prove(conn, helloTimeout)
+	if err != nil {
+		p.log("%s is no node: %v", conn.RemoteAddr(), err)
+		return
+	}
 	conn.SetDeadline(time.Now().Add(helloTimeout))
 	lines := api.NewLineReader(conn)
 	lines.Limit = maxPeerLine
@@ -351,6 +356,9 @@ func (p *Peers) receive(conn net.Conn) {
 		return
 	}
 	refused := p.unfit(h)
+	if name != "" && name != h.From {
+		refused = fmt.Sprintf("its certificate is that of %.40q", name)
+	}
 	if err := json.NewEncoder(conn).Encode(welcome{refused, p.self.Directory}); err != nil || refused != "" {
 		p.log("refused %s, who says it is %.40q: %s", conn.RemoteAddr(), h.From, refused)
 		return

@@ -98,7 +98,11 @@ func (s *Server) add(c *client) int {
 // run is the life of a connection.
 func (s *Server) run(c *client, serve func()) {
 	defer s.running.Done()
-	serve()
+	if _, err := api.Prove(c.conn, helloTimeout); err != nil {
+		s.node.Log("%s is no client: %v", c.conn.RemoteAddr(), err)
+	} else {
+		serve()
+	}
 	c.conn.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
