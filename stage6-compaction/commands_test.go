@@ -87,7 +87,7 @@ func TestCommands_about_one_server_ask_the_first_and_no_other(t *testing.T) {
 		require.Contains(t, stderr, "connection refused", args)
 		require.Equal(t, failed, status, args)
 		_, stderr, _ = output(t, "", args[0], "-h")
-		require.Contains(t, stderr, "status, lead, log and trace ask the first only")
+		require.Contains(t, stderr, "status, lead, log, trace and snapshot ask the first only")
 	}
 }
 

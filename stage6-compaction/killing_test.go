@@ -104,7 +104,7 @@ func (w *wrecker) revive(id string) {
 // rampage has clients work on a cluster to which harm is done again and again, and checks what they saw. All of them
 // read: at the leader, whoever that is.
 func rampage(t *testing.T, size int, seed uint64, ops int) {
-	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: size})
+	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: size, Flags: compacting})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	var addrs []string
@@ -132,6 +132,7 @@ func rampage(t *testing.T, size int, seed uint64, ops int) {
 	striking.Wait()
 	t.Logf("seed %d: %d nodes, %d strikes", seed, size, strikes)
 	require.Positive(t, strikes)
+	haveSnapshots(t, l)
 	linear.Require(t, h)
 }
 

@@ -48,7 +48,7 @@ func appends(ctx context.Context, t *testing.T, number int, addrs []string, ackn
 // once has 8 clients append while nodes are killed and cut off, so many times, and looks for each append. Between two
 // times some appends are acknowledged, however slow the machine.
 func once(t *testing.T, seed uint64, strikes int) {
-	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: 5})
+	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: 5, Flags: compacting})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	var addrs []string
@@ -99,6 +99,7 @@ func once(t *testing.T, seed uint64, strikes int) {
 		}
 	}
 	t.Logf("seed %d: %d acknowledged, %d unknown", seed, acknowledged, unknown)
+	haveSnapshots(t, l)
 }
 
 func TestAppend_is_done_once_while_nodes_are_killed_and_cut_off(t *testing.T) {

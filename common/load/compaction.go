@@ -48,12 +48,12 @@ type compaction struct {
 	Disks   []diskRow `json:"disks"`
 
 	// Node is a follower, which had applied what is up to Applied when it was killed. Restart is the time from its start
-	// until it had again, CatchUp that from its start on an empty directory until it had caught up with clients that put.
+	// until it had again, CatchUp that from its start on an empty directory, while clients put, until it had caught up.
 	Node    string `json:"node"`
 	Applied uint64 `json:"applied"`
 	Restart micros `json:"restart_us"`
 	CatchUp micros `json:"catch_up_us"`
-	// P99Before and P99During are of those puts: before the node was gone, and while it caught up.
+	// P99Before and P99During are of their puts: before the node was gone, and while it caught up.
 	P99Before micros `json:"p99_before_us"`
 	P99During micros `json:"p99_during_us"`
 	// Again is how many of all these puts had to be put again, because the leader was lost.
@@ -109,8 +109,7 @@ func (b *bench) lifeOfALog(ctx context.Context, bin string, r *compaction) (err 
 	if err := b.lengthen(ctx, c, r); err != nil {
 		return err
 	}
-	nodes := c.Nodes()
-	n := nodes[slices.IndexFunc(nodes, func(n lab.Node) bool { return n.Client != c.leader })]
+	n := c.follower(lab.Node{})
 	r.Node = n.ID
 	b.progress.show("compaction: restart of %s", n.ID)
 	if err := c.restart(ctx, n, r); err != nil {
@@ -153,17 +152,13 @@ func (b *bench) lengthen(ctx context.Context, c *cluster, r *compaction) error {
 		}
 	}
 	c.leader, r.Again = w.leader, w.again.Load()
-	leader, err := statusOf(ctx, c.leader)
+	all, err := c.settle(ctx)
 	if err != nil {
 		return err
 	}
-	for i, n := range c.Nodes() {
-		s, err := untilStatus(ctx, n, func(s nodeStatus) bool { return s.Applied >= leader.Commit })
-		if err != nil {
-			return err
-		}
+	for i, s := range all {
 		row := &r.Disks[i]
-		row.Node, row.Log, row.Entries = n.ID, s.LogBytes, s.Last-s.Snapshot
+		row.Node, row.Log, row.Entries = s.Node, s.LogBytes, s.Last-s.Snapshot
 	}
 	return c.measure(r.Disks)
 }
@@ -201,33 +196,84 @@ func (c *cluster) restart(ctx context.Context, n lab.Node, r *compaction) error 
 	return err
 }
 
-// refill takes all that a follower has from it while clients put, and measures how long it takes to catch up, and how
-// long they wait meanwhile. A node that forgets what it has promised is no fault that Raft allows for: it may do so here
-// because no other does.
+// refill takes all that a follower has from it, and has it start while clients put. It measures how long it takes to
+// catch up, and how long they wait meanwhile, beside how long they did before.
 func (b *bench) refill(ctx context.Context, c *cluster, n lab.Node, r *compaction) error {
 	w, err := b.startWriters(ctx, c, math.MaxInt64)
 	if err != nil {
 		return err
 	}
-	begun := time.Now()
 	calm := sleep(ctx, calmLengths*b.length)
-	killed := time.Now()
-	_, err = c.Run(ctx, "kill "+n.ID)
-	err = errors.Join(calm, err, os.RemoveAll(n.Dir))
+	before, err := w.stop()
+	if err := cmp.Or(calm, err); err != nil {
+		return err
+	}
+	c.leader, r.Again = w.leader, r.Again+w.again.Load()
+	if err := c.wipe(ctx, n); err != nil {
+		return err
+	}
+	if w, err = b.startWriters(ctx, c, math.MaxInt64); err != nil {
+		return err
+	}
 	started := time.Now()
 	var f following
-	if err == nil {
-		err = c.bringBack(ctx, n, func(s nodeStatus) bool {
-			leader, err := statusOf(ctx, c.leader)
-			return err == nil && f.caughtUp(time.Now(), leader.Commit, s.Applied)
-		})
-	}
-	puts, writeErr := w.stop()
+	err = c.bringBack(ctx, n, func(s nodeStatus) bool {
+		leader, err := statusOf(ctx, c.leader)
+		return err == nil && f.caughtUp(time.Now(), leader.Commit, s.Applied)
+	})
+	during, writeErr := w.stop()
 	r.Again += w.again.Load()
 	r.CatchUp = inMicros(f.since.Sub(started))
-	r.P99Before = inMicros(latencies(puts, begun, killed).percentile(99))
-	r.P99During = inMicros(latencies(puts, started, f.since).percentile(99))
-	return errors.Join(err, writeErr)
+	r.P99Before = inMicros(latencies(before, time.Time{}, started).percentile(99))
+	r.P99During = inMicros(latencies(during, started, f.since).percentile(99))
+	return cmp.Or(err, writeErr)
+}
+
+// wipe kills a node and removes what it has. That breaks what it has promised (D§3.8), which is of no consequence while
+// all others have the same and none of them fails. But the leader knows that the node has the log, and would not send
+// that again. So then another leads, which knows nothing yet.
+func (c *cluster) wipe(ctx context.Context, n lab.Node) error {
+	if _, err := c.settle(ctx); err != nil {
+		return err
+	}
+	if _, err := c.Run(ctx, "kill "+n.ID); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(n.Dir); err != nil {
+		return err
+	}
+	next := c.follower(n)
+	if _, err := c.Run(ctx, "lead "+next.ID+" => ok"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	leader, err := findLeader(ctx, c.addrs())
+	c.leader = leader
+	return err
+}
+
+// follower is the first node that does not lead, and is not the other one.
+func (c *cluster) follower(other lab.Node) lab.Node {
+	nodes := c.Nodes()
+	return nodes[slices.IndexFunc(nodes, func(n lab.Node) bool { return n.Client != c.leader && n.ID != other.ID })]
+}
+
+// settle returns how all nodes are once they have applied what is committed now.
+func (c *cluster) settle(ctx context.Context) ([]nodeStatus, error) {
+	leader, err := statusOf(ctx, c.leader)
+	if err != nil {
+		return nil, err
+	}
+	var all []nodeStatus
+	for _, n := range c.Nodes() {
+		s, err := untilStatus(ctx, n, func(s nodeStatus) bool { return s.Applied >= leader.Commit })
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // bringBack starts a node, and returns once there says so of its status.
@@ -276,6 +322,7 @@ func (f *following) caughtUp(now time.Time, leader, follower uint64) bool {
 
 // A nodeStatus is what a node says of itself, as far as it is of interest here.
 type nodeStatus struct {
+	Node     string `json:"node"`
 	Last     uint64 `json:"last_index"`
 	Commit   uint64 `json:"commit_index"`
 	Applied  uint64 `json:"applied_index"`

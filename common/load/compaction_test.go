@@ -28,6 +28,7 @@ import (
 // refuses a put when it has FAKE_FULL of them, the first time; a node does not start again where
 // FAKE_ONCE is set, and each start adds a line to the file that FAKE_STARTS names: who, and with how many entries.
 type fakeNode struct {
+	id     string
 	leader string // its address; empty if this node is it
 
 	mu   sync.Mutex
@@ -47,7 +48,7 @@ func runFakeNode(args []string) error {
 	flags.Parse(args)
 	id, addr, data := *values["id"], *values["listen"], *values["data"]
 
-	f := &fakeNode{full: os.Getenv("FAKE_FULL")}
+	f := &fakeNode{id: id, full: os.Getenv("FAKE_FULL")}
 	if id != "n1" {
 		n1, _, _ := strings.Cut(*values["cluster"], ",")
 		_, f.leader, _ = strings.Cut(n1, "/")
@@ -121,7 +122,7 @@ func (f *fakeNode) answer(line string) string {
 				f.append(leader.Last)
 			}
 		}
-		r.Status, _ = json.Marshal(map[string]any{"leader": "n1", "last_index": f.last, "commit_index": f.last,
+		r.Status, _ = json.Marshal(map[string]any{"node": f.id, "leader": "n1", "last_index": f.last, "commit_index": f.last,
 			"applied_index": f.last, "snapshot_index": f.last / 10 * 10, "log_bytes": f.last % 10})
 	}
 	b, _ := json.Marshal(r)

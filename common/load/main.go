@@ -17,6 +17,9 @@
 // processor time of all processes together, the servers and the generator, is steadier than the
 // throughput, and says what an operation costs.
 //
+// From stage 6 on it then puts a million times (-entries), and reports how short the log stays, how long a node takes to
+// come back, one whose disk is empty to catch up, and what that and the snapshots cost. See compaction.go.
+//
 // The two limits are processes of this same binary: load echo, and load durable FILE.
 package main
 

@@ -27,6 +27,14 @@ func TestMessage_has_this_form_between_nodes(t *testing.T) {
 			`{"from":"n2","to":"n1","term":4,"voted":{"granted":true}}`},
 		{voted("n2", "n1", 4, false),
 			`{"from":"n2","to":"n1","term":4,"voted":{"granted":false}}`},
+		{installTo("n2", 4, chunk(snapshotAt(5, 2), 8, 10)),
+			`{"from":"n1","to":"n2","term":4,"snapshot":{"last_index":5,"last_term":2,"offset":8,"data":"aWo=","done":true}}`},
+		{installTo("n2", 4, chunk(snapshotAt(5, 2), 4, 4)),
+			`{"from":"n1","to":"n2","term":4,"snapshot":{"last_index":5,"last_term":2,"offset":4}}`},
+		{installed("n2", 4, InstallSnapshotReply{LastIncludedIndex: 5, Offset: 8}),
+			`{"from":"n2","to":"n1","term":4,"installed":{"last_index":5,"offset":8}}`},
+		{installed("n2", 4, InstallSnapshotReply{LastIncludedIndex: 5, Done: true}),
+			`{"from":"n2","to":"n1","term":4,"installed":{"last_index":5,"done":true}}`},
 	} {
 		line, err := json.Marshal(c.m)
 		require.NoError(t, err)
@@ -52,6 +60,10 @@ func TestMessage_is_told_in_one_line(t *testing.T) {
 		{Message{Term: 2, RequestVote: &RequestVote{3, 1}}, "t2 asks for a vote, log=3@1"},
 		{voted("n2", "n1", 2, true), "t2 votes for it"},
 		{voted("n2", "n1", 2, false), "t2 does not vote for it"},
+		{installTo("n2", 2, chunk(snapshotAt(5, 2), 4, 8)), "t2 snapshot 5@2, 4 bytes from 4"},
+		{installTo("n2", 2, chunk(snapshotAt(5, 2), 8, 10)), "t2 snapshot 5@2, 2 bytes from 8, the last"},
+		{installed("n2", 2, InstallSnapshotReply{LastIncludedIndex: 5, Offset: 8}), "t2 has 8 bytes of snapshot 5"},
+		{installed("n2", 2, InstallSnapshotReply{LastIncludedIndex: 5, Offset: 10, Done: true}), "t2 has all that snapshot 5 stands for"},
 	} {
 		require.Equal(t, c.want, c.m.String())
 	}
@@ -87,13 +99,14 @@ func FuzzStep(f *testing.F) {
 		o := options("n1", 3)
 		o.MaxBatch, o.MaxInflight, o.HeartbeatTicks, o.Explain = 10, 2, 1, true
 		lead := established(o, entries(1, 1, 1)...) // and 3@4, without command
+		lead.Compact(snapshotAt(2, 1))
 		for range 5 {
 			propose(t, lead, "abc")
 		}
 		o.ID = "n2"
 		log := append(entries(1, 1, 1), noop(3, 4))
 		for _, r := range []*Raft{lead, New(o, HardState{Term: 4}, Snapshot{}, log)} {
-			applied := r.Entries(0)[:r.Status().AppliedIndex]
+			applied := r.log.after(r.log.base(), r.Status().AppliedIndex)
 			for stream := json.NewDecoder(bytes.NewReader(text)); ; {
 				var m Message
 				if stream.Decode(&m) != nil {

@@ -136,7 +136,8 @@ func requireReady(t *testing.T, r *Raft, wants ...Ready) {
 // requireSame requires that two things are the same, but for rounds, which have tests of their own.
 func requireSame(t *testing.T, want, got any, args ...any) {
 	t.Helper()
-	rounds := cmp.Options{cmpopts.IgnoreFields(AppendEntries{}, "Round"), cmpopts.IgnoreFields(AppendEntriesReply{}, "Round")}
+	rounds := cmp.Options{cmpopts.IgnoreFields(AppendEntries{}, "Round"), cmpopts.IgnoreFields(AppendEntriesReply{}, "Round"),
+		cmpopts.IgnoreFields(InstallSnapshot{}, "Round"), cmpopts.IgnoreFields(InstallSnapshotReply{}, "Round")}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), rounds); diff != "" {
 		require.Fail(t, "not as wanted (-) but this (+)\n"+diff, args...)
 	}

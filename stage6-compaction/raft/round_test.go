@@ -56,13 +56,15 @@ func TestRound_is_a_new_one_with_each_sending_and_the_same_to_all(t *testing.T) 
 }
 
 func TestMessage_carries_its_round(t *testing.T) {
-	for _, m := range []Message{appendTo("n2", 1, AppendEntries{Round: math.MaxUint64}), answered("n2", 1, math.MaxUint64)} {
+	for _, m := range []Message{appendTo("n2", 1, AppendEntries{Round: math.MaxUint64}), answered("n2", 1, math.MaxUint64),
+		installTo("n2", 1, InstallSnapshot{Round: math.MaxUint64}), installed("n2", 1, InstallSnapshotReply{Round: math.MaxUint64})} {
 		line, err := json.Marshal(m)
 		require.NoError(t, err)
 		require.Contains(t, string(line), `"round":18446744073709551615`)
 		var back Message
 		require.NoError(t, json.Unmarshal(line, &back))
 		require.Equal(t, m, back)
+		require.Equal(t, m.AppendEntries != nil || m.InstallSnapshot != nil, m.Round() == math.MaxUint64, "only a leader's is a new one")
 	}
 }
 

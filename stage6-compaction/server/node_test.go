@@ -39,14 +39,20 @@ type fleet struct {
 	nodes   map[string]*Node
 	disks   map[string]*crash.Disk
 
-	snapshotBytes int64 // of nodes that start from now on
+	snapshotBytes int64
 }
 
 // sail starts size nodes, has n1 elected, ends those that are to be missing, and runs a test.
 func sail(t *testing.T, size int, missing []string, test func(t *testing.T, f *fleet)) {
 	t.Helper()
+	sailCompacting(t, size, large, missing, test)
+}
+
+// sailCompacting is the same with nodes that take snapshots.
+func sailCompacting(t *testing.T, size int, snapshotBytes int64, missing []string, test func(t *testing.T, f *fleet)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, snapshotBytes: large}
+		f := &fleet{t: t, nodes: map[string]*Node{}, disks: map[string]*crash.Disk{}, snapshotBytes: snapshotBytes}
 		for i := range size {
 			id := fmt.Sprintf("n%d", i+1)
 			f.members = append(f.members, Member{ID: id, Peer: "peer " + id, Client: "client " + id})

@@ -73,7 +73,7 @@ func (s *sea) launch(id string) *Node {
 	s.t.Helper()
 	fuse := s.fuses[id]
 	s.disks[id].Fault = func(op crash.Op, _ string) error {
-		if (op == crash.Write || op == crash.Sync) && fuse.Load() > 0 && fuse.Add(-1) == 0 {
+		if op != crash.Open && op != crash.Read && fuse.Load() > 0 && fuse.Add(-1) == 0 {
 			return crash.ErrPowerFailure
 		}
 		return nil

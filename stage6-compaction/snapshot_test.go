@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"raftworkbook/common/lab"
+)
+
+// compacting has nodes take snapshots all the time.
+var compacting = []string{"-snapshot-bytes", "2000"}
+
+// haveSnapshots fails unless each node has one.
+func haveSnapshots(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	for _, n := range l.Nodes() {
+		require.FileExists(t, filepath.Join(n.Dir, "snapshot"))
+	}
+}
+
+func TestFollower_whose_directory_is_empty_joins_late_and_becomes_level(t *testing.T) {
+	t.Parallel()
+	l, err := lab.Start(t.Context(), lab.Options{Stage: stage, Nodes: 3, Flags: compacting})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	run := func(command string) string {
+		answer, err := l.Run(t.Context(), command)
+		require.NoError(t, err, command)
+		return answer
+	}
+	late := l.Nodes()[2]
+	run("kill n3")
+	require.NoError(t, os.RemoveAll(late.Dir)) // as if it had never been there: nothing is written yet that it has promised
+	for i := range 100 {
+		run(fmt.Sprintf("put %d %s", i, strings.Repeat("x", 100)))
+	}
+	run("restart n3")
+	first, _, _ := strings.Cut(run("log n1 1"), "@")
+	require.Eventually(t, func() bool {
+		index, _, _ := strings.Cut(run("log n3 1"), "@")
+		return index == first
+	}, 30*time.Second, 20*time.Millisecond)
+	haveSnapshots(t, l)
+	run("kill n1") // what is there now needs n3
+	require.Equal(t, strings.Repeat("x", 100), run("get 0"))
+	require.Equal(t, "ok", run("put 0 y"))
+}
