@@ -13,12 +13,13 @@ type counter struct {
 	core *raft.Raft
 	sum  int
 
-	term raft.HardState // on disk
-	log  []raft.Entry   // on disk
+	term     raft.HardState // on disk
+	snapshot raft.Snapshot  // on disk
+	log      []raft.Entry   // on disk; the first is the place that the others follow
 }
 
-func newCounter(id string, nodes []string, term raft.HardState, log []raft.Entry) *counter {
-	return &counter{term: term, log: log, core: raft.New(raft.Options{
+func newCounter(id string, nodes []string, term raft.HardState, snapshot raft.Snapshot, log []raft.Entry) *counter {
+	c := &counter{term: term, core: raft.New(raft.Options{
 		ID:             id,
 		Nodes:          nodes,
 		HeartbeatTicks: 1,
@@ -27,7 +28,10 @@ func newCounter(id string, nodes []string, term raft.HardState, log []raft.Entry
 		MaxUncommitted: 1 << 20,
 		ElectionTicks:  10,
 		Random:         func(int) int { return 0 },
-	}, term, raft.Snapshot{}, log)}
+	}, term, snapshot, log)}
+	c.restore(snapshot)
+	c.log = c.core.Log()
+	return c
 }
 
 // flush carries out what the core wants: in the order of Ready's fields, each finished before the next is begun, until
@@ -40,8 +44,12 @@ func (c *counter) flush(send func(raft.Message)) {
 		if rd.HardState != nil {
 			c.term = *rd.HardState
 		}
+		if s := rd.Snapshot; s != nil {
+			c.restore(*s)
+			c.log = []raft.Entry{{Index: s.LastIncludedIndex, Term: s.LastIncludedTerm}}
+		}
 		if len(rd.Entries) > 0 {
-			c.log = append(c.log[:rd.Entries[0].Index-1], rd.Entries...)
+			c.log = append(c.log[:rd.Entries[0].Index-c.log[0].Index], rd.Entries...)
 		}
 		// A host with a real disk waits here until it has all of that.
 		for _, m := range rd.Messages {
@@ -65,6 +73,20 @@ func (c *counter) apply(e raft.Entry) {
 	c.sum += n
 }
 
+// compact saves the sum in place of the log that made it.
+func (c *counter) compact() {
+	index, term := c.core.Applied()
+	c.snapshot = raft.Snapshot{LastIncludedIndex: index, LastIncludedTerm: term, Data: fmt.Append(nil, c.sum)}
+	c.core.Compact(c.snapshot)
+	c.log = c.core.Log()
+}
+
+// restore takes the sum from a snapshot. The first one has none.
+func (c *counter) restore(s raft.Snapshot) {
+	c.snapshot, c.sum = s, 0
+	fmt.Sscan(string(s.Data), &c.sum)
+}
+
 func (c *counter) add(n int) {
 	if _, _, err := c.core.Propose(json.RawMessage(fmt.Sprint(n))); err != nil {
 		fmt.Println(err)
@@ -73,7 +95,7 @@ func (c *counter) add(n int) {
 
 // One node is a majority of one.
 func Example_oneNode() {
-	node := newCounter("n1", []string{"n1"}, raft.HardState{}, nil)
+	node := newCounter("n1", []string{"n1"}, raft.HardState{}, raft.Snapshot{}, nil)
 	node.core.Campaign()
 	node.add(2)
 	node.add(3)
@@ -82,7 +104,7 @@ func Example_oneNode() {
 	fmt.Println("then:", node.sum)
 
 	// The sum is not saved, and need not be: it is what the log makes of 0.
-	node = newCounter("n1", []string{"n1"}, node.term, node.log)
+	node = newCounter("n1", []string{"n1"}, node.term, node.snapshot, node.log)
 	fmt.Println("started again:", node.sum)
 	node.core.Campaign()
 	node.flush(func(raft.Message) {})
@@ -94,12 +116,37 @@ func Example_oneNode() {
 	// once it leads: 5
 }
 
+// A snapshot takes the place of the log that made it.
+func Example_snapshot() {
+	node := newCounter("n1", []string{"n1"}, raft.HardState{}, raft.Snapshot{}, nil)
+	node.core.Campaign()
+	node.add(2)
+	node.add(3)
+	node.flush(func(raft.Message) {})
+	fmt.Println(node.sum, "of", node.log[1:])
+	node.compact()
+	node.add(4)
+	node.flush(func(raft.Message) {})
+	fmt.Println(node.sum, "of", string(node.snapshot.Data), "and", node.log[1:])
+
+	node = newCounter("n1", []string{"n1"}, node.term, node.snapshot, node.log)
+	fmt.Println("started again:", node.sum)
+	node.core.Campaign()
+	node.flush(func(raft.Message) {})
+	fmt.Println("once it leads:", node.sum)
+	// Output:
+	// 5 of [1@1 2@1 3@1]
+	// 9 of 5 and [4@1]
+	// started again: 5
+	// once it leads: 9
+}
+
 // Three nodes go on while two of them live.
 func Example_threeNodes() {
 	names := []string{"n1", "n2", "n3"}
 	nodes := map[string]*counter{}
 	for _, id := range names {
-		nodes[id] = newCounter(id, names, raft.HardState{}, nil)
+		nodes[id] = newCounter(id, names, raft.HardState{}, raft.Snapshot{}, nil)
 	}
 	// run carries messages between the nodes that live, until there are none.
 	run := func(living ...string) {

@@ -86,10 +86,10 @@ func TestLog_wants_each_entry_saved_once_and_one_that_replaces_another_again(t *
 
 // What a log was made of, and what it handed out, is in messages, on its way to the disk or to the state machine.
 func TestLog_never_changes_what_it_handed_out(t *testing.T) {
-	disk := append(entries(1, 1, 1), entries(3, 9)...) // more than the log is given
-	l := newLog(Entry{}, disk[:2])
+	disk := append([]Entry{{}}, append(entries(1, 1, 1), entries(3, 9)...)...) // more than the log is given
+	l := newLog(Entry{}, disk[:3])
 	l.append(entries(3, 2)...)
-	require.Equal(t, append(entries(1, 1, 1), entries(3, 9)...), disk)
+	require.Equal(t, append([]Entry{{}}, append(entries(1, 1, 1), entries(3, 9)...)...), disk)
 
 	l.append(entries(4, 2, 2, 2)...)
 	out := [][]Entry{l.slice(1, 4, 1000), l.slice(2, 6, 16), l.takeUnsaved()} // 16 bytes are three entries

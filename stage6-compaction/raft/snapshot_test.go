@@ -80,6 +80,7 @@ func requireSent(t *testing.T, r *Raft, want ...InstallSnapshot) {
 	var sent []Message
 	for rd, ok := r.Ready(); ok; rd, ok = r.Ready() {
 		sent = append(sent, to("n3", rd.Appends)...)
+		require.Less(t, len(sent), 100, "it comes to an end")
 	}
 	requireSame(t, messages, sent)
 }
