@@ -93,6 +93,9 @@ func middle(members []Member, reached func(id string) Index) Index {
 	for _, m := range members {
 		indices = append(indices, reached(m.ID))
 	}
+	if len(indices) == 0 {
+		return 0 // nobody decides
+	}
 	slices.Sort(indices)
 	slices.Reverse(indices)
 	return indices[len(indices)/2]

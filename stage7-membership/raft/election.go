@@ -23,26 +23,27 @@ type RequestVoteReply struct {
 // comes back, by which it would depose a leader that all others hear.
 func (r *Raft) preCampaign() {
 	r.resetElectionTimer()
-	if !r.electable() {
-		return
-	}
 	r.becomeFollower(r.currentTerm, None)
-	r.role = PreCandidate
-	r.askForVotes(RequestVote{PreVote: true})
+	if r.electable() {
+		r.role = PreCandidate
+		r.askForVotes(RequestVote{PreVote: true})
+	}
 }
 
-// Campaign makes this node a candidate of a new term, unless it leads (Figure 2, candidates, first rule). It happens when
-// a majority would vote for it, when the leader hands over to it, or when the operator orders it, and it can be lost.
-func (r *Raft) Campaign() {
-	if r.role == Leader {
+// Campaign makes this node a candidate of a new term, unless it leads or may not lead (Figure 2, candidates, first rule).
+// It happens when a majority would vote for it, when the leader hands over to it, or when the operator orders it, and it
+// can be lost.
+func (r *Raft) Campaign() { r.campaign(RequestVote{Transfer: true}) }
+
+func (r *Raft) campaign(v RequestVote) {
+	if r.role == Leader || !r.electable() {
 		return
 	}
-	transfer := r.role != PreCandidate
 	r.becomeFollower(r.currentTerm+1, None)
 	r.role = Candidate
 	r.votedFor = r.options.ID
 	r.resetElectionTimer()
-	r.askForVotes(RequestVote{Transfer: transfer})
+	r.askForVotes(v)
 }
 
 func (r *Raft) askForVotes(v RequestVote) {
@@ -106,7 +107,7 @@ func (r *Raft) countVotes() {
 	case won == 0:
 	case r.role == PreCandidate:
 		r.because("D§9.6: a majority would vote for %s", r.options.ID)
-		r.Campaign()
+		r.campaign(RequestVote{})
 	default:
 		r.because("§5.2: a majority votes for %s", r.options.ID)
 		r.becomeLeader()

@@ -106,15 +106,19 @@ func (r *Raft) configAt(index Index) config {
 func (r *Raft) use(c config) {
 	r.because("§6: %v", &c.Configuration)
 	r.config, r.reconfigured = c, true
-	if r.role != Leader {
-		return
+	if r.role == Leader {
+		r.track()
 	}
+}
+
+// track has progress of each other member, and of nobody else.
+func (r *Raft) track() {
 	for id := range r.progress {
-		if !slices.Contains(c.nodes, id) {
+		if !slices.Contains(r.config.nodes, id) {
 			delete(r.progress, id)
 		}
 	}
-	for _, id := range c.nodes {
+	for _, id := range r.config.nodes {
 		if id != r.options.ID && r.progress[id] == nil {
 			r.progress[id] = &progress{nextIndex: r.log.lastIndex() + 1, probing: true}
 		}
@@ -122,10 +126,10 @@ func (r *Raft) use(c config) {
 }
 
 // goOn takes a change of the members to its next step, whoever began it, once what is in force is committed, and something
-// of this term.
+// of this term. While leadership is handed over that is left to the next leader.
 func (r *Raft) goOn() {
 	last, _ := r.log.term(r.commitIndex)
-	if last != r.currentTerm || r.config.index > r.commitIndex {
+	if last != r.currentTerm || r.config.index > r.commitIndex || r.transferee != None {
 		return
 	}
 	switch c := &r.config; {
@@ -153,7 +157,7 @@ func (r *Raft) teach() {
 			l.level = l.rounds > 0 && l.took < r.options.ElectionTicks
 			l.rounds, l.goal, l.took = l.rounds+1, r.log.lastIndex(), 0
 		}
-		if l.rounds > maxRounds || p.silent > maxRounds*r.options.ElectionTicks {
+		if !l.level && l.rounds > maxRounds || p.silent > maxRounds*r.options.ElectionTicks {
 			r.because("D§4.2.1: %s does not become level", m.ID)
 			r.appendConfig(Configuration{Voters: r.config.Voters})
 			return
@@ -205,9 +209,9 @@ func (r *Raft) handOver() {
 	}
 }
 
-// handleTimeoutNow campaigns, with votes that others give though they hear a leader.
+// handleTimeoutNow campaigns, with votes that others give though they hear a leader, if it is the leader who says so.
 func (r *Raft) handleTimeoutNow(m Message) {
-	if m.Term == r.currentTerm && r.role != Leader && r.electable() {
+	if m.Term == r.currentTerm && m.From == r.leader {
 		r.Campaign()
 	}
 }
@@ -215,9 +219,9 @@ func (r *Raft) handleTimeoutNow(m Message) {
 // electable reports whether this node may lead: as a voter of what is committed, or of anything later in its log. One that
 // has removed itself may have to lead until that is committed: perhaps nobody else can (D§4.2.2).
 func (r *Raft) electable() bool {
-	if r.config.votes(r.options.ID) {
-		return true
+	c := r.config
+	for !c.votes(r.options.ID) && c.index > r.commitIndex {
+		c = r.configAt(c.index - 1)
 	}
-	c := r.configAt(r.commitIndex)
 	return c.votes(r.options.ID)
 }

@@ -190,7 +190,7 @@ func (r *Raft) Tick() {
 // Step takes in a message from another node. It returns nothing: a message can be wrong, but it cannot fail. It
 // may be lost, late, or there twice.
 func (r *Raft) Step(m Message) {
-	if why := m.wrong(); why != "" || m.To != r.options.ID || m.From == m.To {
+	if why := m.wrong(); why != "" || m.To != r.options.ID || m.From == m.To || m.From == None {
 		r.because("ignored: it is no message to this node from another %s", why)
 		return
 	}
@@ -266,7 +266,7 @@ func (r *Raft) becomeLeader() {
 	r.role = Leader
 	r.leader = r.options.ID
 	r.progress = map[string]*progress{}
-	r.use(r.config)
+	r.track()
 	r.heartbeatElapsed, r.heartbeatDue = 0, true
 	r.round, r.checkedRound, r.electionElapsed = 0, 0, 0
 	r.uncommitted = r.log.size(r.commitIndex)
