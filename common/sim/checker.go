@@ -25,6 +25,8 @@ type checker struct {
 	committed []commit
 	// applied is all that any node has applied.
 	applied []Entry
+	// forces are the configurations in force, of those logs that have any, by their last link.
+	forces map[link]*force
 	// reigns are who led each term.
 	reigns map[uint64]reign
 	// last is the newest term that had a leader. Once watching is set, elections are how many terms each leader took.
@@ -59,6 +61,8 @@ type ledger struct {
 	gone uint64
 	// held is up to where chain has all that is committed.
 	held int
+	// fresh is the index from which on entries were saved with the Ready that is carried out, 0 for none.
+	fresh uint64
 	// reign is the term that it leads, 0 for none.
 	reign uint64
 	// commitSeen is up to where it has committed in this life.
@@ -69,7 +73,7 @@ type ledger struct {
 }
 
 func newChecker(nodes []*node, careless bool) checker {
-	return checker{nodes: nodes, careless: careless, reigns: map[uint64]reign{}}
+	return checker{nodes: nodes, careless: careless, reigns: map[uint64]reign{}, forces: map[link]*force{}}
 }
 
 // violated notes a violation, the first of each property. If it is of one that nobody can keep, the run goes on.
@@ -82,7 +86,7 @@ func (c *checker) violated(p Property, format string, args ...any) {
 
 // started is when a node begins a life, with what is on its disk.
 func (c *checker) started(n *node) {
-	n.state, n.reign, n.commitSeen = n.core.State(), 0, 0
+	n.state, n.reign, n.commitSeen, n.fresh = n.core.State(), 0, 0, 0
 	if n.state.Term != n.term {
 		c.violated(Memory, "%s starts in term %d, and has saved %d", n.id, n.state.Term, n.term)
 	}
@@ -93,6 +97,7 @@ func (c *checker) started(n *node) {
 		c.violated(ApplyOrder, "%s starts as if it had applied %d, and has a snapshot up to %v", n.id, n.state.AppliedIndex, n.machine.Place)
 	}
 	c.remembers(n)
+	c.counts(n)
 }
 
 // crashes is just before a node crashes.
@@ -178,7 +183,7 @@ func (c *checker) saves(n *node, s *Save) {
 	if n.reign != 0 && n.state.Role == leader && n.state.Term == n.reign && first <= uint64(len(n.chain)) {
 		c.violated(LeaderAppendOnly, "%s leads term %d, and saves %v in place of what it had there", n.id, n.reign, place(s.Entries[0]))
 	}
-	n.chain = n.chain[:first-1]
+	n.chain, n.fresh = n.chain[:first-1], first
 	for _, e := range s.Entries {
 		c.adds(n, e)
 	}
@@ -216,6 +221,10 @@ func (c *checker) replaces(n *node, s *Snapshot) {
 func (c *checker) snaps(n *node, s Snapshot) {
 	if is := (trace.Place{Index: s.Index, Term: s.Term}); is != n.machine.Place {
 		c.violated(StateMachineSafety, "%s takes %s, having applied %v", n.id, upTo(s), n.machine.Place)
+		return
+	}
+	if want := c.forces[n.chain[s.Index-1]].config(); !s.Config.equal(want) {
+		c.violated(Configuration, "%s takes %s with the configuration %q, and there it was %q", n.id, upTo(s), s.Config, want)
 	}
 }
 
@@ -255,6 +264,13 @@ func (c *checker) adds(n *node, e Entry) {
 		}
 	}
 	*same = append(*same, l)
+	f := c.forces[last]
+	if e.Config != nil {
+		f = &force{*e.Config, e.Index, f}
+	}
+	if f != nil {
+		c.forces[l] = f
+	}
 }
 
 // holds brings up to date how much of what is committed is on a node's disk.
@@ -277,7 +293,9 @@ func (c *checker) carriedOut(n *node) {
 	} else {
 		n.reign = 0
 	}
+	c.counts(n)
 	c.commits(n)
+	n.fresh = 0
 }
 
 // leads is about a node that leads a term.
@@ -329,27 +347,33 @@ func (c *checker) commits(n *node) {
 		c.violated(StateMachineSafety, "%s has committed up to %d, and not the same entries as were committed before", n.id, same)
 		return
 	}
+	quorums := c.quorums(c.decides(n))
 	for i := uint64(len(c.committed)); i < index; i++ {
 		c.committed = append(c.committed, commit{n.chain[i], n.state.Term})
-		c.commit(n, int(i)+1)
+		c.commit(n, int(i)+1, quorums)
 	}
 }
 
-// commit is about an entry that was not committed before.
-func (c *checker) commit(by *node, index int) {
-	have := 0
+// commit is about an entry that was not committed before, and of whom a majority each must have it.
+func (c *checker) commit(by *node, index int, quorums [][]*node) {
 	for _, n := range c.nodes {
-		if c.holds(n); n.held >= index {
-			have++
-		}
+		c.holds(n)
 		if n.core != nil && n.reign > by.state.Term && n.held < index {
 			c.violated(LeaderCompleteness, "%s leads term %d without %d@%d, which %s commits in term %d",
 				n.id, n.reign, index, c.committed[index-1].term, by.id, by.state.Term)
 		}
 	}
-	if have <= len(c.nodes)/2 {
-		c.violated(Durability, "%s commits %d@%d, which %d of %d nodes have on their disks",
-			by.id, index, c.committed[index-1].term, have, len(c.nodes))
+	for _, nodes := range quorums {
+		have := 0
+		for _, n := range nodes {
+			if n.held >= index {
+				have++
+			}
+		}
+		if have <= len(nodes)/2 {
+			c.violated(Durability, "%s commits %d@%d, which %d of %d nodes have on their disks",
+				by.id, index, c.committed[index-1].term, have, len(nodes))
+		}
 	}
 }
 
@@ -413,6 +437,11 @@ func chained(prev uint64, e Entry) uint64 {
 	hash = (hash ^ uint64(len(e.Command))) * prime
 	for _, b := range e.Command {
 		hash = (hash ^ uint64(b)) * prime
+	}
+	if e.Config != nil {
+		for _, b := range []byte(e.Config.String()) {
+			hash = (hash ^ uint64(b)) * prime
+		}
 	}
 	return hash
 }

@@ -24,6 +24,9 @@ type Algorithm struct {
 	Elects bool
 	// Snapshot returns what a node saves that has taken a snapshot; nil if none does. The cores are Snapshotters.
 	Snapshot func(s Snapshot) any
+	// Bootstrap returns what is on the disk of each of the first members; nil if there are no others ever. The cores are
+	// Changers, and Options name no nodes.
+	Bootstrap func(members []string) Save
 }
 
 // Options are those of one node.
@@ -71,10 +74,30 @@ type Snapshotter interface {
 	Compact(s Snapshot) *Save
 }
 
+// A Changer is a Core whose cluster gets other members.
+type Changer interface {
+	// Change begins to make these the voters. An error means that nothing has happened.
+	Change(voters []string) error
+	// Transfer hands leadership over to another node.
+	Transfer(to string) error
+	// Configs are the configuration that is in force, and the one that was when the last entry was made that was to be
+	// applied.
+	Configs() (now, applied Config)
+}
+
+// A Config says whose majority decides: that of Voters, and if it is joint that of Next too. Those of Next are to be the
+// voters; nil if there is no change under way.
+type Config struct {
+	Voters, Next []string
+	Joint        bool
+}
+
 // A Snapshot is of a state machine that has applied all entries up to one.
 type Snapshot struct {
 	Index, Term uint64
 	Data        []byte
+	// Config is for Changers.
+	Config Config
 }
 
 // A Ready is what a core wants done, in this order.
@@ -105,6 +128,8 @@ type Save struct {
 type Entry struct {
 	Index, Term uint64
 	Command     []byte
+	// Config is in force from here on; nil for that before.
+	Config *Config
 }
 
 // A Message is one from a node to another.

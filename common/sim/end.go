@@ -6,12 +6,19 @@ import (
 )
 
 // settled reports whether, after the faults, something new is committed and all nodes are the same.
-func (s *simulation) settled() bool { return s.clients.done && s.differing() == nil }
+func (s *simulation) settled() bool {
+	return s.restsFrom > 0 && s.rests() ||
+		s.restsFrom == 0 && s.clients.done && s.differing() == nil && (s.algorithm.Bootstrap == nil || s.rests())
+}
 
 // differing returns a node that has not all that the last leader has, committed and applied.
 func (s *simulation) differing() *node {
 	best := s.nodes[s.operator.ordered]
-	for _, n := range s.nodes {
+	nodes, ok := s.voters(best)
+	if !ok {
+		return best
+	}
+	for _, n := range nodes {
 		last := uint64(len(best.chain))
 		if n.core == nil || uint64(len(n.chain)) != last || n.chain[last-1] != best.chain[last-1] ||
 			n.state.CommitIndex != last || n.machine.Index != last {

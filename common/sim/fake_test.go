@@ -129,7 +129,7 @@ func (f *fake) Tick() {
 		f.log = slices.Clone(f.log)
 		f.log[0].Command = []byte("0")
 	case f.bug == "overwrites what is committed" && f.role != leader && f.commit > 2 && f.commit == uint64(len(f.log)):
-		f.log[f.commit-1] = Entry{f.commit, f.term, []byte("0")}
+		f.log[f.commit-1] = Entry{Index: f.commit, Term: f.term, Command: []byte("0")}
 		f.dirty = int(f.commit) - 1
 	case f.bug == "overwrites what it leads with" && f.role == leader && f.ticks%7 == 0:
 		f.log = slices.Clone(f.log)
@@ -282,7 +282,7 @@ func (f *fake) Propose(command []byte) (index, term uint64, err error) {
 }
 
 func (f *fake) add(command []byte) {
-	f.log = append(f.log, Entry{uint64(len(f.log)) + 1, f.term, command})
+	f.log = append(f.log, Entry{Index: uint64(len(f.log)) + 1, Term: f.term, Command: command})
 }
 
 func (f *fake) Lead(after uint64) {

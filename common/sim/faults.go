@@ -104,7 +104,7 @@ func (s *simulation) heal() {
 	if s.healed {
 		return
 	}
-	s.healed, s.movedAt = true, s.now
+	s.healed, s.healedAt, s.movedAt = true, s.now, s.now
 	s.checker.watchElections()
 	s.clients.late = len(s.clients.commands)
 	s.tellOf("all", "heals", "")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"raftworkbook/common/trace"
 )
@@ -94,6 +95,30 @@ func (h *host) read(floor uint64) {
 	}
 }
 
+// change is the operator's order to make others the voters.
+func (h *host) change(voters []string) {
+	err := h.core.(Changer).Change(voters)
+	if h.watched {
+		h.note("ordered", "", outcomeOf("the voters are to be "+strings.Join(voters, " "), err))
+	}
+}
+
+// transfer is the operator's order to hand leadership over.
+func (h *host) transfer(to string) {
+	err := h.core.(Changer).Transfer(to)
+	if h.watched {
+		h.note("ordered", "", outcomeOf(to+" is to lead", err))
+	}
+}
+
+// outcomeOf is an order, and why it is not obeyed.
+func outcomeOf(order string, err error) string {
+	if err != nil {
+		order += ": " + err.Error()
+	}
+	return order
+}
+
 // answered calls answer for each read that need not wait any more, with the index that it sees. One whose leader leads
 // no more is lost.
 func (h *host) answered(answer func(r read, applied uint64, lost bool)) {
@@ -115,6 +140,9 @@ func (h *host) answered(answer func(r read, applied uint64, lost bool)) {
 func (h *host) snap(longer int) Snapshot {
 	s := h.machine.snapshot(longer)
 	s.Index, s.Term = h.core.(Snapshotter).Applied()
+	if c, ok := h.core.(Changer); ok {
+		_, s.Config = c.Configs()
+	}
 	return s
 }
 

@@ -19,7 +19,7 @@ func (m *machine) apply(e Entry) { m.Place, m.hash = place(e), chained(m.hash, e
 // snapshot returns a snapshot of it that is some bytes longer than it has to be. No two lengths have a part in common.
 func (m machine) snapshot(longer int) Snapshot {
 	text := fmt.Sprintf("%v %016x %d ", m.Place, m.hash, longer)
-	return Snapshot{m.Index, m.Term, []byte(text + strings.Repeat(text, longer/len(text)+1)[:longer])}
+	return Snapshot{Index: m.Index, Term: m.Term, Data: []byte(text + strings.Repeat(text, longer/len(text)+1)[:longer])}
 }
 
 // restored returns the machine of which a snapshot was taken, and whether the data are those of such a snapshot. The zero

@@ -47,6 +47,9 @@ type mix struct {
 	snapshots    chance
 	snapshotSize int
 	snapshotDisk span
+
+	// change is how likely the operator wants other members when he looks, transfer how likely another leader.
+	change, transfer chance
 }
 
 // A chance is a probability in thousandths.
@@ -185,6 +188,9 @@ func (m mix) String() string {
 		fmt.Fprintf(&b, "snapshots: after %d of 1000 things that are applied, of at most %d bytes more than need be, a disk that takes %v; %d bytes are kept\n",
 			m.snapshots, m.snapshotSize, m.snapshotDisk, o.KeepBytes)
 	}
+	if outside := len(m.rates) - len(o.Nodes); outside > 0 || m.change > 0 {
+		fmt.Fprintf(&b, "members: %d nodes more; in %d of 1000 looks the operator wants others, in %d another leader\n", outside, m.change, m.transfer)
+	}
 	fmt.Fprintf(&b, "operator: looks every %v, and then in %d of 1000 times replaces a leader that works", m.lookEvery, m.move)
 	return b.String()
 }
@@ -212,7 +218,7 @@ func (m *mix) fault(r *rand.Rand) fault {
 // calm is what is left once all faults have ended. What was proposed is to be carried to all in a time that can be
 // waited for, however little goes into a message.
 func (m *mix) calm() {
-	m.loss, m.twice, m.late, m.move = 0, 0, 0, 0
+	m.loss, m.twice, m.late, m.move, m.change, m.transfer = 0, 0, 0, 0, 0, 0
 	m.delay, m.inOrder = swift, true
 	m.disk, m.inbox, m.snapshotDisk = swift, roomy, swift
 }

@@ -40,6 +40,9 @@ type arrival struct {
 	read    *read
 	call    []int // commands of a client, by number; in a script they are words
 	words   []string
+	// change are to be the voters, transfer is to lead.
+	change   []string
+	transfer string
 }
 
 // arrive puts something into a node's inbox, if it lives and there is room.
@@ -94,6 +97,10 @@ func (s *simulation) takeIn(n *node) {
 			n.lead(a.after)
 		case a.read != nil:
 			n.read(a.read.floor)
+		case a.change != nil:
+			n.change(a.change)
+		case a.transfer != "":
+			n.transfer(a.transfer)
 		default:
 			s.propose(n, a.call)
 		}

@@ -57,6 +57,7 @@ func (s *simulation) watch() {
 	if s.mix.move.happens(s.rand) {
 		s.arrive(s.nodes[s.rand.IntN(len(s.nodes))], arrival{lead: true})
 	}
+	s.manage()
 }
 
 // leads reports whether a node leads, or is about to: it has been ordered.

@@ -27,6 +27,7 @@ type player struct {
 // A played node is one of a script's.
 type played struct {
 	host
+	nodes  []string // of which it is told
 	paused bool
 	inbox  []arrival
 }
@@ -60,12 +61,15 @@ var verbs = map[string]verb{
 	"cut":       {"A>B, or A B: lose what is sent from now on", 1, 2, (*player).cutLinks},
 	"isolate":   {"NODE: cut all its links", 1, 1, (*player).isolate},
 	"heal":      {"all links", 0, 0, (*player).heal},
+	"start":     {"NODE [NAME...]: one that is new, or dead, and is told of these nodes", 1, many, (*player).startNode},
 	"crash":     {"NODE", 1, 1, (*player).crash},
 	"restart":   {"NODE: on its disk", 1, 1, (*player).restart},
 	"pause":     {"NODE: what comes waits", 1, 1, (*player).pause},
 	"resume":    {"NODE: it takes in all that came, at once", 1, 1, (*player).resume},
 	"snapshot":  {"NODE: save one now", 1, 1, (*player).snapshot},
-	"expect":    {"NODE leader t2 last=3@2...; or NODE log [after INDEX] TERM...; or the same on all that live", 1, many, (*player).expect},
+	"change":    {"NODE NAME...: who are to be the voters", 2, many, (*player).change},
+	"transfer":  {"NODE NAME: who is to lead", 2, 2, (*player).transfer},
+	"expect":    {"NODE leader t2 last=3@2...; or NODE log [after INDEX] TERM...; or NODE voters NAME...; or the same on all that live", 1, many, (*player).expect},
 }
 
 func newPlayer(a Algorithm) *player {
@@ -98,13 +102,41 @@ func (p *player) setNodes(args []string) error {
 	if n, err := strconv.Atoi(args[0]); err == nil {
 		args = names(n)
 	}
-	p.options.Nodes, p.nodes = args, nil
+	p.nodes = nil
 	for _, id := range args {
-		n := &played{host: host{id: id, watched: true}}
-		n.start(p.algorithm, p.options)
-		p.nodes = append(p.nodes, n)
+		p.add(id, args)
 	}
 	return nil
+}
+
+// add adds a node that is told of others. What it says as it starts is not shown.
+func (p *player) add(id string, nodes []string) *played {
+	n := &played{host: host{id: id, watched: true}, nodes: nodes}
+	p.launch(n)
+	p.nodes = append(p.nodes, n)
+	return n
+}
+
+// startNode starts a node that is told of others than it was, or of others than the rest.
+func (p *player) startNode(args []string) error {
+	n, err := p.find(args[0])
+	switch {
+	case err != nil:
+		p.write(p.add(args[0], args[1:]).starts())
+	case n.core != nil:
+		return errors.New("it lives")
+	default:
+		n.nodes = args[1:]
+		p.begin(n)
+	}
+	return nil
+}
+
+// launch starts a node.
+func (p *player) launch(n *played) {
+	o := p.options
+	o.Nodes = n.nodes
+	n.start(p.algorithm, o)
 }
 
 func (p *player) setBatch(args []string) (err error) {
@@ -157,7 +189,7 @@ func (p *player) log(args []string) error {
 		if term, err = strconv.ParseUint(word, 10, 64); err != nil {
 			return err
 		}
-		entries = append(entries, Entry{uint64(i) + 1, term, []byte(`"x"`)})
+		entries = append(entries, Entry{Index: uint64(i) + 1, Term: term, Command: []byte(`"x"`)})
 	}
 	n.disk, n.snapshot = []any{p.algorithm.Record(term, entries)}, Snapshot{}
 	p.begin(n)
@@ -173,6 +205,12 @@ func (p *player) lead(args []string) (err error) {
 }
 
 func (p *player) read(args []string) error { return p.arrive(args[0], arrival{read: &read{}}) }
+
+func (p *player) change(args []string) error { return p.arrive(args[0], arrival{change: args[1:]}) }
+
+func (p *player) transfer(args []string) error {
+	return p.arrive(args[0], arrival{transfer: args[1]})
+}
 
 func (p *player) propose(args []string) error {
 	return p.arrive(args[0], arrival{words: args[1:]})
@@ -371,7 +409,7 @@ func (p *player) restart(args []string) error {
 
 // begin gives a node a life.
 func (p *player) begin(n *played) {
-	n.start(p.algorithm, p.options)
+	p.launch(n)
 	p.write(n.starts())
 }
 
@@ -462,6 +500,10 @@ func (p *player) work(n *played) {
 			n.lead(a.after)
 		case a.read != nil:
 			n.read(a.read.floor)
+		case a.change != nil:
+			n.change(a.change)
+		case a.transfer != "":
+			n.transfer(a.transfer)
 		}
 		for _, command := range a.words {
 			n.propose([]byte(command))
@@ -524,6 +566,10 @@ func (p *player) expect(args []string) error {
 	}
 	if len(args) > 1 && args[1] == "log" {
 		return compare(args[2:], n.terms())
+	}
+	if len(args) > 1 && args[1] == "voters" {
+		now, _ := n.core.(Changer).Configs()
+		return compare(args[2:], strings.Fields(now.String()))
 	}
 	is := strings.Fields(trace.Event{Node: n.id, Is: n.core.State()}.String())[2:]
 	for _, word := range args[1:] {

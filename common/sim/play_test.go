@@ -136,7 +136,7 @@ func TestPlayer_obeys(t *testing.T) {
 
 func TestPlayer_says_what_is_wrong(t *testing.T) {
 	for _, c := range []struct{ lines, want string }{
-		{"frob", `there is no "frob", only batch, crash, cut, delay, `},
+		{"frob", `there is no "frob", only batch, change, crash, cut, delay, `},
 		{"lead", "lead takes NODE [TERM]: a later one than TERM"},
 		{"heal n1", "heal takes all links"},
 		{"lead n9", "lead n9: there is no node n9"},

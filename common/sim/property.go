@@ -34,6 +34,10 @@ const (
 	Honesty Property = "Honesty"
 	// Linearizability: whoever reads sees all that was acknowledged, or read, before it asked.
 	Linearizability Property = "Linearizability"
+	// Configuration: a node counts by the last configuration in its log, committed or not.
+	Configuration Property = "Configuration"
+	// Calm: once all is well, the leader leads on. Nodes that were removed do not disturb it.
+	Calm Property = "Calm"
 	// Agreement: once faults have ended, all logs are the same in the end.
 	Agreement Property = "Agreement"
 	// Liveness: once faults have ended, something new is committed.

@@ -29,8 +29,11 @@ type simulation struct {
 	clients   clients
 	checker   checker
 	// healed: there are no faults any more. A command was applied last at movedAt, or else it is when that began.
-	healed  bool
-	movedAt time.Duration
+	healed            bool
+	healedAt, movedAt time.Duration
+	// restsFrom is since when all is well, for good, and in term restsIn.
+	restsFrom time.Duration
+	restsIn   uint64
 
 	events int
 	hash   uint64 // of all events
@@ -68,14 +71,20 @@ func newSimulation(a Algorithm, seed uint64, careless bool, keep int) *simulatio
 	if a.Snapshot != nil {
 		m.drawSnapshots(r)
 	}
+	if a.Bootstrap != nil {
+		m.drawMembers(r)
+	}
 	s := &simulation{algorithm: a, rand: r, mix: m, keep: keep, hash: 14695981039346656037}
-	for i, id := range m.options.Nodes {
+	for i, id := range names(len(m.rates)) {
 		n := &node{host: host{id: id, watched: keep > 0}, number: i}
 		s.nodes = append(s.nodes, n)
 	}
 	s.network = newNetwork(len(s.nodes))
 	s.operator = operator{careless: careless, ordered: -1}
 	s.checker = newChecker(s.nodes, careless)
+	if a.Bootstrap != nil {
+		s.bootstrap()
+	}
 	s.plan(calls, nil, about(r, m.callEvery))
 	s.plan(looks, nil, about(r, m.lookEvery))
 	if m.faultEvery > 0 {
@@ -119,8 +128,11 @@ func (s *simulation) run() {
 
 // patience is how long all may take to settle. With somebody careless it may never.
 func (s *simulation) patience() time.Duration {
-	if s.checker.careless {
+	switch {
+	case s.checker.careless:
 		return patience / 10
+	case s.algorithm.Bootstrap != nil: // a new member who does not exist has to be given up first
+		return 3 * patience
 	}
 	return patience
 }

@@ -144,7 +144,7 @@ func TestClients_are_told_the_truth(t *testing.T) {
 			s := simulation{clients: clients{commands: c.commands}}
 			var log []Entry
 			for i, word := range strings.Fields(c.log) {
-				log = append(log, Entry{uint64(i) + 1, 1, []byte(strings.Trim(word, "-"))})
+				log = append(log, Entry{Index: uint64(i) + 1, Term: 1, Command: []byte(strings.Trim(word, "-"))})
 			}
 			s.honest(log)
 			if c.want == "" {
@@ -285,7 +285,7 @@ func TestSnapshots_happen(t *testing.T) {
 func TestMachine_is_what_its_snapshot_says(t *testing.T) {
 	var m machine
 	for i := range uint64(5) {
-		m.apply(Entry{i + 1, 2, []byte("x")})
+		m.apply(Entry{Index: i + 1, Term: 2, Command: []byte("x")})
 	}
 	for longer := range 50 {
 		s := m.snapshot(longer)
@@ -294,10 +294,10 @@ func TestMachine_is_what_its_snapshot_says(t *testing.T) {
 		require.Equal(t, m, back)
 		for i := range s.Data {
 			for _, bad := range []Snapshot{
-				{s.Index, s.Term, s.Data[:i]},
-				{s.Index, s.Term, append(s.Data[:i:i], s.Data...)},
-				{s.Index + 1, s.Term, s.Data},
-				{s.Index, s.Term + 1, s.Data},
+				{Index: s.Index, Term: s.Term, Data: s.Data[:i]},
+				{Index: s.Index, Term: s.Term, Data: append(s.Data[:i:i], s.Data...)},
+				{Index: s.Index + 1, Term: s.Term, Data: s.Data},
+				{Index: s.Index, Term: s.Term + 1, Data: s.Data},
 			} {
 				if string(bad.Data) == string(s.Data) && bad.Index == s.Index && bad.Term == s.Term {
 					continue // nothing there twice
