@@ -71,7 +71,6 @@ func (s *simulation) bootstrap() {
 		n.save(&save)
 		s.checker.saves(n, &save)
 	}
-	s.mix.options.Nodes = nil
 }
 
 // manage is a look of the operator at who is in the cluster, and who leads.
@@ -156,11 +155,11 @@ func (c *checker) inForce(n *node) *force {
 	return c.forces[n.chain[len(n.chain)-1]]
 }
 
-// decides returns by which configuration a node has found something committed: the last but what came with the same Ready,
-// which may follow from that.
+// decides returns by which configuration a node has found something committed: the last, but for one that came with the
+// same Ready and is not committed itself. That may follow from what is.
 func (c *checker) decides(n *node) *force {
 	f := c.inForce(n)
-	if f != nil && f.before != nil && n.fresh > 0 && f.index >= n.fresh {
+	if f != nil && f.before != nil && f.index > n.state.CommitIndex && n.fresh > 0 && f.index >= n.fresh {
 		f = f.before
 	}
 	return f

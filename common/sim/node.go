@@ -187,6 +187,9 @@ func (s *simulation) start(n *node) {
 	n.life++
 	o := s.mix.options
 	o.Random = s.rand.IntN
+	if s.algorithm.Bootstrap != nil {
+		o.Nodes = nil // they are on its disk
+	}
 	n.host.start(s.algorithm, o)
 	n.waiting = map[uint64]wait{}
 	s.checker.started(n)
