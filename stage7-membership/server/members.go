@@ -65,7 +65,8 @@ func (n *Node) manage(w write) {
 }
 
 // next is who the voters will be after a change, such as "+n6=PEER/CLIENT -n2". It begins with those that are already to
-// be: so the same change asked for twice is one.
+// be: so the same change asked for twice is one. Nor is it an error to remove who is no member: a client that asks again
+// may come when it is done.
 func (n *Node) next(change string) ([]raft.Member, *api.Error) {
 	c, _ := n.core.Configuration()
 	next := slices.Clone(c.Voters)
@@ -74,9 +75,6 @@ func (n *Node) next(change string) ([]raft.Member, *api.Error) {
 	}
 	for _, word := range strings.Fields(change) {
 		if id, ok := strings.CutPrefix(word, "-"); ok {
-			if !named(c.Members(), id) {
-				return nil, api.Errorf(api.BadRequest, "there is no member %.40q, only %s", id, &c)
-			}
 			next = slices.DeleteFunc(next, func(m raft.Member) bool { return m.ID == id })
 			continue
 		}
