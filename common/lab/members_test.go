@@ -137,6 +137,7 @@ func TestTLS_is_spoken_by_nodes_and_clients_and_leaves_no_file(t *testing.T) {
 
 	_, err := l.dial(t.Context(), &member{Node: Node{ID: "n2", Client: l.block.client(1)}})
 	require.ErrorContains(t, err, "certificate is valid for n1, not n2")
+	require.Contains(t, l.banner(), "  "+l.opt.Bin+" get -servers "+l.block.client(1)+" -tls-cert "+l.authority.file("client")+" ")
 	info, err := os.Stat(l.authority.file("n1-key"))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())

@@ -187,9 +187,13 @@ func (l *Lab) banner() string {
 		fmt.Fprint(&b, "\nNobody leads, since the data is of an earlier run. See who has the best log (status, log n1), and order\n"+
 			"that node to lead: lead n1.\n")
 	}
-	host, port, _ := strings.Cut(l.members[0].Client, ":")
-	fmt.Fprintf(&b, "\nTry put x 1 and get x, and help for more; Ctrl-D ends. From another terminal:\n\n"+
-		`  printf '{"id":1,"op":"put","key":"x","value":"1"}\n' | nc -w 1 %s %s`+"\n", host, port)
+	fmt.Fprint(&b, "\nTry put x 1 and get x, and help for more; Ctrl-D ends. From another terminal:\n\n")
+	host, port, _ := strings.Cut(l.first[0].Client, ":")
+	if l.authority != nil {
+		fmt.Fprintf(&b, "  %s get -servers %s:%s %s x\n", l.opt.Bin, host, port, strings.Join(l.authority.flags(clientName), " "))
+	} else {
+		fmt.Fprintf(&b, `  printf '{"id":1,"op":"put","key":"x","value":"1"}\n' | nc -w 1 %s %s`+"\n", host, port)
+	}
 	return b.String()
 }
 
