@@ -28,22 +28,22 @@ type Configuration struct {
 
 // String names the voters: n1 n2 n3, with n4 to come; or n1 n2 n3 and n1 n2 n4.
 func (c *Configuration) String() string {
-	text := names(c.Voters)
+	text := ids(c.Voters)
 	switch {
 	case c.Joint:
-		text += ", and " + names(c.Next)
+		text += ", and " + ids(c.Next)
 	case c.Next != nil:
-		text += ", and then " + names(c.Next)
+		text += ", and then " + ids(c.Next)
 	}
 	return text
 }
 
-func names(members []Member) string {
-	var ids []string
+func ids(members []Member) string {
+	var all []string
 	for _, m := range members {
-		ids = append(ids, m.ID)
+		all = append(all, m.ID)
 	}
-	return strings.Join(ids, " ")
+	return strings.Join(all, " ")
 }
 
 // Members are all that are sent the log, in order.
