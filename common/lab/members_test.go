@@ -13,7 +13,7 @@ func TestMembers_come_and_go_and_the_lab_with_them(t *testing.T) {
 	t.Setenv("FAKE_ELECTED", "n1")
 	l := startLab(t, Options{Stage: 7, Nodes: 3})
 	run(t, l, "put x 1 => ok", "members => n1 voter n2 voter n3 voter",
-		"add n6 n7 => ok", "wait members @n7 => n1 voter n2 voter n3 voter n6 voter n7 voter",
+		"add n6 n7 => ok", "wait members @n6 => n1 voter n2 voter n3 voter n6 voter n7 voter", "wait members @n7 => n1 voter n2 voter n3 voter n6 voter n7 voter",
 		"isolate n6", "heal", "put y 2 => ok", "wait get y @n6 => 2",
 		"remove n2 n3 => ok", "members => n1 voter n6 voter n7 voter", "get x @n2 => 1")
 	require.Equal(t, []string{"n1", "n2", "n3", "n6", "n7"}, l.ids(), "they run")
@@ -132,7 +132,7 @@ func TestTLS_is_spoken_by_nodes_and_clients_and_leaves_no_file(t *testing.T) {
 	t.Setenv("FAKE_ELECTED", "n1")
 	dir := t.TempDir()
 	l := startLab(t, Options{Stage: 7, Nodes: 2, Dir: dir, TLS: true})
-	run(t, l, "put x 1 => ok", "wait get x @n2 => 1", "add n6 => ok", "put y 2 => ok", "wait get y @n6 => 2", "status",
+	run(t, l, "put x 1 => ok", "wait get x @n2 => 1", "add n6 => ok", "wait members @n6 => n1 voter n2 voter n6 voter", "put y 2 => ok", "wait get y @n6 => 2", "status",
 		"run say a => -tls-cert "+l.authority.file("client")+" -tls-key "+l.authority.file("client-key")+" -tls-ca "+l.authority.file("ca")+" a")
 
 	_, err := l.dial(t.Context(), &member{Node: Node{ID: "n2", Client: l.block.client(1)}})
