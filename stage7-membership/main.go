@@ -30,7 +30,7 @@ const stage = 7
 // nodes is how many the lab starts.
 const nodes = 5
 
-const usage = `usage: stage6-compaction [command]
+const usage = `usage: stage7-membership [command]
 
   lab     start a cluster and a prompt to talk to it (the default)
   node    be one of its servers
