@@ -76,7 +76,7 @@ func (c *counter) apply(e raft.Entry) {
 func (c *counter) compact() {
 	c.snapshot = c.core.Applied()
 	c.snapshot.Data = fmt.Append(nil, c.sum)
-	c.core.Compact(c.snapshot)
+	c.core.Compact(c.snapshot, 0)
 	c.log = c.core.Log()
 }
 
