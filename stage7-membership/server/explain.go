@@ -98,6 +98,9 @@ func (n *Node) does(rd raft.Ready) {
 			e.Saves += "(votes for " + hard.VotedFor + ") "
 		}
 	}
+	if s := rd.Snapshot; s != nil {
+		e.Saves += fmt.Sprintf("snapshot up to %d@%d ", s.LastIncludedIndex, s.LastIncludedTerm)
+	}
 	for _, entry := range rd.Entries[:min(len(rd.Entries), maxTraced)] {
 		e.Saves += describe(entry) + " "
 	}
