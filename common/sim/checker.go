@@ -25,8 +25,10 @@ type checker struct {
 	committed []commit
 	// applied is all that any node has applied.
 	applied []Entry
-	// forces are the configurations in force, of those logs that have any, by their last link.
-	forces map[link]*force
+	// configs are those in force, of the logs that have any, by their last link.
+	configs map[link]Config
+	// decided is up to where some leader has found the log committed, by the configuration in force.
+	decided uint64
 	// reigns are who led each term.
 	reigns map[uint64]reign
 	// last is the newest term that had a leader. Once watching is set, elections are how many terms each leader took.
@@ -61,8 +63,6 @@ type ledger struct {
 	gone uint64
 	// held is up to where chain has all that is committed.
 	held int
-	// fresh is the index from which on entries were saved with the Ready that is carried out, 0 for none.
-	fresh uint64
 	// reign is the term that it leads, 0 for none.
 	reign uint64
 	// commitSeen is up to where it has committed in this life.
@@ -73,7 +73,7 @@ type ledger struct {
 }
 
 func newChecker(nodes []*node, careless bool) checker {
-	return checker{nodes: nodes, careless: careless, reigns: map[uint64]reign{}, forces: map[link]*force{}}
+	return checker{nodes: nodes, careless: careless, reigns: map[uint64]reign{}, configs: map[link]Config{}}
 }
 
 // violated notes a violation, the first of each property. If it is of one that nobody can keep, the run goes on.
@@ -86,7 +86,7 @@ func (c *checker) violated(p Property, format string, args ...any) {
 
 // started is when a node begins a life, with what is on its disk.
 func (c *checker) started(n *node) {
-	n.state, n.reign, n.commitSeen, n.fresh = n.core.State(), 0, 0, 0
+	n.state, n.reign, n.commitSeen = n.core.State(), 0, 0
 	if n.state.Term != n.term {
 		c.violated(Memory, "%s starts in term %d, and has saved %d", n.id, n.state.Term, n.term)
 	}
@@ -153,6 +153,9 @@ func (c *checker) stepped(n *node) {
 		c.violated(Monotony, "%s was in term %d, had committed %d and applied %d, and now it is %d, %d and %d",
 			n.id, was.Term, was.CommitIndex, was.AppliedIndex, is.Term, is.CommitIndex, is.AppliedIndex)
 	}
+	if _, ok := n.core.(Changer); ok && was.Role == leader && is.Term == was.Term && is.CommitIndex > was.CommitIndex {
+		c.decides(n, is.CommitIndex)
+	}
 	n.state = is
 }
 
@@ -183,7 +186,7 @@ func (c *checker) saves(n *node, s *Save) {
 	if n.reign != 0 && n.state.Role == leader && n.state.Term == n.reign && first <= uint64(len(n.chain)) {
 		c.violated(LeaderAppendOnly, "%s leads term %d, and saves %v in place of what it had there", n.id, n.reign, place(s.Entries[0]))
 	}
-	n.chain, n.fresh = n.chain[:first-1], first
+	n.chain = n.chain[:first-1]
 	for _, e := range s.Entries {
 		c.adds(n, e)
 	}
@@ -223,7 +226,7 @@ func (c *checker) snaps(n *node, s Snapshot) {
 		c.violated(StateMachineSafety, "%s takes %s, having applied %v", n.id, upTo(s), n.machine.Place)
 		return
 	}
-	if want := c.forces[n.chain[s.Index-1]].config(); !s.Config.equal(want) {
+	if want := c.configs[n.chain[s.Index-1]]; !s.Config.equal(want) {
 		c.violated(Configuration, "%s takes %s with the configuration %q, and there it was %q", n.id, upTo(s), s.Config, want)
 	}
 }
@@ -264,12 +267,10 @@ func (c *checker) adds(n *node, e Entry) {
 		}
 	}
 	*same = append(*same, l)
-	f := c.forces[last]
 	if e.Config != nil {
-		f = &force{*e.Config, e.Index, f}
-	}
-	if f != nil {
-		c.forces[l] = f
+		c.configs[l] = *e.Config
+	} else if config, ok := c.configs[last]; ok {
+		c.configs[l] = config
 	}
 }
 
@@ -295,7 +296,6 @@ func (c *checker) carriedOut(n *node) {
 	}
 	c.counts(n)
 	c.commits(n)
-	n.fresh = 0
 }
 
 // leads is about a node that leads a term.
@@ -347,33 +347,33 @@ func (c *checker) commits(n *node) {
 		c.violated(StateMachineSafety, "%s has committed up to %d, and not the same entries as were committed before", n.id, same)
 		return
 	}
-	quorums := c.quorums(c.decides(n))
 	for i := uint64(len(c.committed)); i < index; i++ {
 		c.committed = append(c.committed, commit{n.chain[i], n.state.Term})
-		c.commit(n, int(i)+1, quorums)
+		c.commit(n, int(i)+1)
 	}
 }
 
-// commit is about an entry that was not committed before, and of whom a majority each must have it.
-func (c *checker) commit(by *node, index int, quorums [][]*node) {
+// commit is about an entry that was not committed before.
+func (c *checker) commit(by *node, index int) {
+	have := 0
 	for _, n := range c.nodes {
-		c.holds(n)
+		if c.holds(n); n.held >= index {
+			have++
+		}
 		if n.core != nil && n.reign > by.state.Term && n.held < index {
 			c.violated(LeaderCompleteness, "%s leads term %d without %d@%d, which %s commits in term %d",
 				n.id, n.reign, index, c.committed[index-1].term, by.id, by.state.Term)
 		}
 	}
-	for _, nodes := range quorums {
-		have := 0
-		for _, n := range nodes {
-			if n.held >= index {
-				have++
-			}
+	if _, ok := by.core.(Changer); ok {
+		if uint64(index) > c.decided {
+			c.violated(Durability, "%s commits %d@%d, which no leader has found committed", by.id, index, c.committed[index-1].term)
 		}
-		if have <= len(nodes)/2 {
-			c.violated(Durability, "%s commits %d@%d, which %d of %d nodes have on their disks",
-				by.id, index, c.committed[index-1].term, have, len(nodes))
-		}
+		return
+	}
+	if have <= len(c.nodes)/2 {
+		c.violated(Durability, "%s commits %d@%d, which %d of %d nodes have on their disks",
+			by.id, index, c.committed[index-1].term, have, len(c.nodes))
 	}
 }
 

@@ -33,7 +33,9 @@ func (s *simulation) end() {
 	c := &s.checker
 	if !s.clients.done {
 		c.violated(Liveness, "%v after all faults nothing new is committed", s.patience())
-	} else if n := s.differing(); n != nil {
+	} else if n := s.differing(); n == s.nodes[s.operator.ordered] && s.algorithm.Bootstrap != nil {
+		c.violated(Liveness, "%v after all faults %s is %s of %q", s.patience(), n.id, n.state.Role, c.inForce(n))
+	} else if n != nil {
 		c.violated(Agreement, "%v after all faults %s is not as its leader %s", s.patience(), n.id, s.nodes[s.operator.ordered].id)
 	}
 	for _, n := range s.nodes {

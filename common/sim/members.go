@@ -39,20 +39,6 @@ func (c Config) quorums() [][]string {
 	return [][]string{c.Voters}
 }
 
-// A force is the configuration that is in force in a log from an entry on, and the one before.
-type force struct {
-	Config
-	index  uint64
-	before *force
-}
-
-func (f *force) config() Config {
-	if f == nil {
-		return Config{}
-	}
-	return f.Config
-}
-
 // drawMembers draws how many nodes there are beside the first members, and how often the operator wants others.
 func (m *mix) drawMembers(r *rand.Rand) {
 	for n := r.IntN(most + 2 - len(m.options.Nodes)); n > 0; n-- {
@@ -87,10 +73,8 @@ func (s *simulation) manage() {
 // does not exist.
 func (s *simulation) wish() (voters []string) {
 	want := map[string]bool{}
-	if now := s.checker.inForce(s.nodes[max(s.operator.ordered, 0)]); now != nil {
-		for _, id := range now.Voters {
-			want[id] = true
-		}
+	for _, id := range s.checker.inForce(s.nodes[max(s.operator.ordered, 0)]).Voters {
+		want[id] = true
 	}
 	toggle := func() {
 		id := s.any(0).id
@@ -139,30 +123,37 @@ func (s *simulation) rests() bool {
 // voters are the nodes that must be the same in the end. It returns false if it is not clear who they are: the leader is
 // none of them, or a change is under way.
 func (s *simulation) voters(best *node) ([]*node, bool) {
-	f := s.checker.inForce(best)
-	if f == nil {
+	if s.algorithm.Bootstrap == nil {
 		return s.nodes, true
 	}
-	quorums := s.checker.quorums(f)
-	return quorums[0], f.Next == nil && best.state.Role == leader && slices.Contains(quorums[0], best)
+	config := s.checker.inForce(best)
+	voters := s.checker.quorums(config)[0]
+	return voters, config.Next == nil && best.state.Role == leader && slices.Contains(voters, best)
 }
 
-// inForce returns the last configuration in a node's log; nil if there is none.
-func (c *checker) inForce(n *node) *force {
+// inForce returns the last configuration in a node's log.
+func (c *checker) inForce(n *node) Config {
 	if len(n.chain) == 0 {
-		return nil
+		return Config{}
 	}
-	return c.forces[n.chain[len(n.chain)-1]]
+	return c.configs[n.chain[len(n.chain)-1]]
 }
 
-// decides returns by which configuration a node has found something committed: the last, but for one that came with the
-// same Ready and is not committed itself. That may follow from what is.
-func (c *checker) decides(n *node) *force {
-	f := c.inForce(n)
-	if f != nil && f.before != nil && f.index > n.state.CommitIndex && n.fresh > 0 && f.index >= n.fresh {
-		f = f.before
+// decides is when a leader finds something committed: a majority of each quorum has it on its disk. Followers hear of it
+// when they may not have heard yet by which configuration.
+func (c *checker) decides(by *node, index uint64) {
+	c.decided = max(c.decided, index)
+	for _, nodes := range c.quorums(c.inForce(by)) {
+		have := 0
+		for _, n := range nodes {
+			if index <= uint64(min(len(n.chain), len(by.chain))) && n.chain[index-1] == by.chain[index-1] {
+				have++
+			}
+		}
+		if have <= len(nodes)/2 {
+			c.violated(Durability, "%s commits %d in term %d, which %d of %d nodes have on their disks", by.id, index, by.state.Term, have, len(nodes))
+		}
 	}
-	return f
 }
 
 // counts is about by which configuration a node counts.
@@ -171,18 +162,15 @@ func (c *checker) counts(n *node) {
 	if !ok {
 		return
 	}
-	want := c.inForce(n).config()
+	want := c.inForce(n)
 	if is, _ := core.Configs(); !is.equal(want) {
 		c.violated(Configuration, "%s counts by %q, and the last in its log is %q", n.id, is, want)
 	}
 }
 
 // quorums are the nodes of whom a majority each is needed.
-func (c *checker) quorums(f *force) (quorums [][]*node) {
-	if f == nil {
-		return [][]*node{c.nodes}
-	}
-	for _, ids := range f.quorums() {
+func (c *checker) quorums(config Config) (quorums [][]*node) {
+	for _, ids := range config.quorums() {
 		var nodes []*node
 		for _, id := range ids {
 			i := slices.IndexFunc(c.nodes, func(n *node) bool { return n.id == id })
