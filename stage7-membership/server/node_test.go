@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type fleet struct {
 	memnet.Network
 	t       *testing.T
 	members []raft.Member
+	cluster string
 	nodes   map[string]*Node
 	disks   map[string]*crash.Disk
 
@@ -80,14 +82,20 @@ func member(id string) raft.Member {
 	return raft.Member{ID: id, Peer: "peer " + id, Client: "client " + id, Directory: "disk of " + id}
 }
 
+// peer is where a node listens to others.
+func (f *fleet) peer(id string) string {
+	return f.members[slices.IndexFunc(f.members, func(m raft.Member) bool { return m.ID == id })].Peer
+}
+
 // fit gives each node a disk that has begun: with the configuration, which is entry 1, and in term 1.
 func (f *fleet) fit(seed uint64) {
 	f.t.Helper()
+	f.cluster = clusterID(f.members)
 	hard, entries := raft.Bootstrap(f.members)
 	for _, m := range f.members {
 		f.disks[m.ID] = crash.New(seed)
-		d := &disk{sys: f.disks[m.ID], dir: "data", head: head{logVersion, clusterID(f.members), m.ID, m.Directory}}
-		_, err := d.open(beginning{clusterID(f.members), hard, entries})
+		d := &disk{sys: f.disks[m.ID], dir: "data", head: head{logVersion, f.cluster, m.ID, m.Directory}}
+		_, err := d.open(beginning{f.cluster, hard, entries})
 		require.NoError(f.t, err)
 		require.NoError(f.t, d.close())
 	}
@@ -95,14 +103,14 @@ func (f *fleet) fit(seed uint64) {
 
 func (f *fleet) start(id string) *Node {
 	f.t.Helper()
-	n, err := NewNode(Config{ID: id, Peer: "peer " + id, Bootstrap: f.members, Data: "data", Files: f.disks[id], Log: f.t.Logf,
+	n, err := NewNode(Config{ID: id, Peer: f.peer(id), Join: f.cluster, Data: "data", Files: f.disks[id], Log: f.t.Logf,
 		Heartbeat: heartbeat, Election: time.Hour, SnapshotBytes: f.snapshotBytes,
 		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			return f.DialContext(ctx, "mem", addr)
 		}})
 	require.NoError(f.t, err)
 	f.nodes[id] = n
-	l, err := f.Listen("peer " + id)
+	l, err := f.Listen(f.peer(id))
 	require.NoError(f.t, err)
 	served := make(chan struct{})
 	go func() { n.ServePeers(l); close(served) }()

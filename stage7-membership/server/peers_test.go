@@ -58,8 +58,17 @@ func members(ids ...string) (all []raft.Member) {
 
 // open starts the links of node self to others, whose addresses are their ids.
 func (o *office) open(cluster, self string, others ...string) *desk {
+	d := o.desk(hello{Protocol: protocol, Cluster: cluster, From: self, Directory: "disk of " + self, Peer: self}, o.dial)
+	d.Follow(members(others...))
+	l, err := o.Listen(self)
+	require.NoError(o.t, err)
+	d.serveAt(o, l)
+	return d
+}
+
+func (o *office) desk(self hello, dial func(ctx context.Context, to, addr string) (net.Conn, error)) *desk {
 	d := &desk{}
-	d.Peers = NewPeers(hello{Protocol: protocol, Cluster: cluster, From: self, Directory: "disk of " + self, Peer: self}, o.dial,
+	d.Peers = NewPeers(self, dial,
 		func(from string, line []byte) error {
 			d.mu.Lock()
 			defer d.mu.Unlock()
@@ -72,15 +81,10 @@ func (o *office) open(cluster, self string, others ...string) *desk {
 			d.logged = append(d.logged, fmt.Sprintf(format, args...))
 		})
 	o.t.Cleanup(d.Close)
-	d.Follow(members(others...))
-	d.serve(o)
 	return d
 }
 
-func (d *desk) serve(o *office) {
-	o.t.Helper()
-	l, err := o.Listen(d.self.From)
-	require.NoError(o.t, err)
+func (d *desk) serveAt(o *office, l net.Listener) {
 	served := make(chan struct{})
 	go func() { d.Serve(l); close(served) }()
 	o.t.Cleanup(func() { <-served })
@@ -465,5 +469,87 @@ func TestPeers_close_while_they_connect(t *testing.T) {
 		begin := time.Now()
 		d.Close()
 		require.Zero(t, time.Since(begin))
+	})
+}
+
+func TestLinks_follow_the_configuration(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		a, b := o.open("c", "n1", "n2", "n3"), o.open("c", "n2", "n1")
+		time.Sleep(2 * maxPause)
+		require.Equal(t, 1, a.Up())
+		old := a.links["n2"]
+		a.Follow([]raft.Member{{ID: "n1", Peer: "n1"}, {ID: "n2", Peer: "n2"}}) // n3 goes, n2 stays
+		require.Same(t, old, a.links["n2"])
+		require.Len(t, a.links, 1)
+
+		l, err := o.Listen("elsewhere")
+		require.NoError(t, err)
+		served := make(chan struct{})
+		go func() { b.Serve(l); close(served) }()
+		defer func() { b.Close(); <-served }()
+		a.Follow([]raft.Member{{ID: "n2", Peer: "elsewhere"}})
+		time.Sleep(2 * maxPause)
+		require.Error(t, old.life.Err())
+		require.Equal(t, "elsewhere", a.links["n2"].addr)
+		a.Send("n2", []byte("there\n"))
+		require.Equal(t, []string{"n1: there"}, b.take())
+
+		a.Follow(nil)
+		time.Sleep(2 * maxPause)
+		require.Equal(t, 1, a.Up(), "it calls this one still")
+		b.Close()
+		time.Sleep(2 * maxPause)
+		require.Empty(t, a.links)
+		require.Empty(t, a.callers)
+		require.Empty(t, a.seen)
+	})
+}
+
+// A stranger may know of a change that this node has not heard of: it may be this one that lags.
+func TestStranger_that_calls_gets_answers(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		a, b := o.open("c", "n1"), o.open("c", "n4", "n1")
+		time.Sleep(2 * maxPause)
+		b.Send("n1", []byte("am I a member?\n"))
+		require.Equal(t, []string{"n4: am I a member?"}, a.take())
+		a.Send("n4", []byte("who knows\n"))
+		require.Equal(t, []string{"n1: who knows"}, b.take())
+		require.Equal(t, "disk of n4", a.Directory("n4"))
+		b.Close()
+		time.Sleep(2 * maxPause)
+		require.Empty(t, a.links)
+		require.Empty(t, a.Directory("n4"))
+	})
+}
+
+func TestMember_that_comes_with_another_disk_is_refused_from_both_sides(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		a, b := o.open("c", "n1"), o.open("c", "n2")
+		a.Follow([]raft.Member{{ID: "n2", Peer: "n2", Directory: "that of before"}})
+		time.Sleep(2 * maxPause)
+		const why = `n2 is known with the directory that of before, and this is "disk of n2": a node that has lost its disk must be replaced by one of another name`
+		require.Len(t, a.only("no link to n2 at n2: it refuses this node: "+why), 1)
+		require.Zero(t, a.Up())
+		b.Follow(members("n1"))
+		time.Sleep(2 * maxPause)
+		require.Equal(t, "no link to n1 at n1: it refuses this node: "+why, b.only("no link")[0])
+		require.NotEmpty(t, a.only(`who says it is "n2": `+why))
+		require.Zero(t, b.Up())
+		a.Follow([]raft.Member{{ID: "n2", Peer: "n2", Directory: "disk of n2"}})
+		b.Follow(nil)
+		b.Follow(members("n1"))
+		time.Sleep(2 * maxPause)
+		require.Equal(t, 1, a.Up())
+		require.Equal(t, 1, b.Up())
+	})
+}
+
+func TestMember_that_has_called_is_dialled_at_once(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		a := o.open("c", "n1", "n2")
+		time.Sleep(time.Minute) // the pauses have grown
+		o.open("c", "n2", "n1")
+		synctest.Wait()
+		require.Equal(t, 1, a.Up())
 	})
 }

@@ -78,10 +78,9 @@ func (s *sea) launch(id string) *Node {
 		}
 		return nil
 	}
-	n, err := NewNode(Config{ID: id, Peer: "peer " + id, Bootstrap: s.members, Data: "data", Files: s.disks[id], Log: func(string, ...any) {},
+	n, err := NewNode(Config{ID: id, Peer: s.peer(id), Join: s.cluster, Data: "data", Files: s.disks[id], Log: func(string, ...any) {},
 		Heartbeat: heartbeat, Election: s.election, SnapshotBytes: s.snapshotBytes,
-		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			to := strings.TrimPrefix(addr, "peer ")
+		Dial: func(ctx context.Context, to, addr string) (net.Conn, error) {
 			if s.fate(id, to).lost {
 				return nil, errors.New("cut")
 			}
@@ -89,7 +88,7 @@ func (s *sea) launch(id string) *Node {
 			return &rough{Conn: conn, sea: s, from: id, to: to}, err
 		}})
 	require.NoError(s.t, err)
-	l, err := s.Listen("peer " + id)
+	l, err := s.Listen(s.peer(id))
 	require.NoError(s.t, err)
 	served := make(chan struct{})
 	go func() { n.ServePeers(l); close(served) }()
