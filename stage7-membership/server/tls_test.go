@@ -171,6 +171,7 @@ func TestAttackers_at_the_port_for_nodes_are_refused_in_one_line_each(t *testing
 		all["a client's"] = func(at string) {
 			conn, err := v.dialAs(v.issue("n2", "client", time.Hour), at)
 			if err == nil {
+				io.WriteString(conn, `{"protocol":1,"cluster":"c","from":"n2","to":"n1","directory":"disk of n2","peer":"n2"}`+"\n")
 				_, err = conn.Read(make([]byte, 1))
 			}
 			require.Error(t, err)
