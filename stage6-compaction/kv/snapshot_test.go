@@ -247,13 +247,13 @@ func TestRetry_is_answered_as_the_first_time_across_a_snapshot(t *testing.T) {
 	}
 	q := restored(t, p)
 	before := all(q.Store)
+	require.Equal(t, api.SessionExpired, code(q.append(s, 2, 0)), "that is over, and was never seen")
 	for i, w := range writes {
 		resp := q.apply(w)
 		resp.Index = first[i].Index
 		require.Equal(t, first[i], resp)
 	}
 	require.Equal(t, before, all(q.Store))
-	require.Equal(t, api.SessionExpired, code(q.append(s, 2, 3)), "below done, and never seen")
 	require.Equal(t, api.Unavailable, code(q.append(s, 3+maxAnswers, 3)))
 	require.Equal(t, "", code(q.append(s, 3+maxAnswers, 4)))
 }

@@ -303,7 +303,7 @@ var lives = []saving{
 	more(4, 3, 500),
 }
 
-func TestDisk_has_all_that_it_promised_after_any_two_failures(t *testing.T) { explore(t, lives, 8, 1) }
+func TestDisk_has_all_that_it_promised_after_any_two_failures(t *testing.T) { explore(t, lives, 11, 1) }
 
 func TestSoak_disk_has_all_that_it_promised(t *testing.T) {
 	if os.Getenv("SOAK") == "" {

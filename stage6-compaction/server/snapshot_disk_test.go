@@ -183,8 +183,8 @@ func TestSnapshot_that_is_gone_or_another_s_keeps_the_node_from_starting(t *test
 		s    raft.Snapshot
 		want string
 	}{
-		{"another node's", head{1, "c1", "n2"}, s, "n1/snapshot: it belongs to node n2 of cluster c1, and this is n1 of c1"},
-		{"another cluster's", head{1, "c2", "n1"}, s, "n1/snapshot: it belongs to node n1 of cluster c2, and this is n1 of c1"},
+		{"of another node", head{1, "c1", "n2"}, s, "n1/snapshot: it belongs to node n2 of cluster c1, and this is n1 of c1"},
+		{"of another cluster", head{1, "c2", "n1"}, s, "n1/snapshot: it belongs to node n1 of cluster c2, and this is n1 of c1"},
 		{"another format", head{2, "c1", "n1"}, s, "n1/snapshot: its format is 2, and this program knows 1"},
 		{"an old one", head{1, "c1", "n1"}, list(commands(2, 1, 0)),
 			"n1/raft.log: the log begins with entry 2, and the snapshot ends with 1: what was between has been promised"},
@@ -219,7 +219,7 @@ func TestStart_finds_out_what_of_the_log_follows_the_snapshot(t *testing.T) {
 		{"no log yet", raft.Entry{Index: 2, Term: 1}, "1:", ""},
 		{"shorter", raft.Entry{Index: 5, Term: 2}, "1: 1 1 2", ""},
 		{"shorter, and cut", raft.Entry{Index: 9, Term: 2}, "3: 1 1 2", ""},
-		{"longer, and of another history", raft.Entry{Index: 2, Term: 2}, "1: 1 1 3 3", ""},
+		{"longer and of another history", raft.Entry{Index: 2, Term: 2}, "1: 1 1 3 3", ""},
 		{"a gap of one", raft.Entry{Index: 2, Term: 1}, "3: 1 2", refused},
 		{"a gap", raft.Entry{Index: 2, Term: 1}, "7: 1 2", refused},
 	} {
