@@ -25,9 +25,8 @@ var algorithm = sim.Algorithm{
 			MaxUncommitted: o.MaxUncommitted,
 			ElectionTicks:  o.ElectionTicks,
 			Random:         o.Random,
-			KeepBytes:      o.KeepBytes,
 			Explain:        o.Explain,
-		}, all.HardState, all.snapshot(), all.Entries)}
+		}, all.HardState, all.snapshot(), all.Entries), o.KeepBytes}
 	},
 	Record: func(term uint64, entries []sim.Entry) any {
 		record := saved{HardState: HardState{Term: Term(term)}}
@@ -109,7 +108,10 @@ func (s saved) String() string {
 }
 
 // adapter is one node's core.
-type adapter struct{ raft *Raft }
+type adapter struct {
+	raft *Raft
+	keep int // bytes of the log behind a snapshot
+}
 
 func (a *adapter) Tick()              { a.raft.Tick() }
 func (a *adapter) Step(m sim.Message) { a.raft.Step(m.Body.(Message)) }
@@ -129,7 +131,7 @@ func (a *adapter) Applied() (index, term uint64) {
 }
 
 func (a *adapter) Compact(s sim.Snapshot) *sim.Save {
-	if !a.raft.Compact(Snapshot{Index(s.Index), Term(s.Term), s.Data}) {
+	if !a.raft.Compact(Snapshot{Index(s.Index), Term(s.Term), s.Data}, a.keep) {
 		return nil
 	}
 	log := a.raft.Log()

@@ -77,7 +77,7 @@ func (c *counter) apply(e raft.Entry) {
 func (c *counter) compact() {
 	index, term := c.core.Applied()
 	c.snapshot = raft.Snapshot{LastIncludedIndex: index, LastIncludedTerm: term, Data: fmt.Append(nil, c.sum)}
-	c.core.Compact(c.snapshot)
+	c.core.Compact(c.snapshot, 0)
 	c.log = c.core.Log()
 }
 

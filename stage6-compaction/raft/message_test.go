@@ -99,7 +99,7 @@ func FuzzStep(f *testing.F) {
 		o := options("n1", 3)
 		o.MaxBatch, o.MaxInflight, o.HeartbeatTicks, o.Explain = 10, 2, 1, true
 		lead := established(o, entries(1, 1, 1)...) // and 3@4, without command
-		lead.Compact(snapshotAt(2, 1))
+		lead.Compact(snapshotAt(2, 1), 0)
 		for range 5 {
 			propose(t, lead, "abc")
 		}

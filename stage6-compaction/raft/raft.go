@@ -10,7 +10,7 @@
 //	r.Propose(command)   a client wants this in the log
 //	r.Read()             a client wants to read
 //	r.Campaign()         the operator wants this node to lead
-//	r.Compact(snapshot)  entries up to here are not needed any more
+//	r.Compact(s, keep)   entries up to here are not needed any more
 //	r.Ready()            what must be saved, sent and applied
 //
 // Names are those of Figures 2 and 13 of the paper, and each handler is one of their boxes:
@@ -96,9 +96,6 @@ type Options struct {
 	ElectionTicks int
 	// Random returns a random number below n.
 	Random func(n int) int
-	// KeepBytes is how many bytes of commands stay in the log though a snapshot stands for them: a follower that is
-	// merely slow needs no snapshot then.
-	KeepBytes int
 	// Explain makes the core say why it does what it does, in Ready.Because.
 	Explain bool
 }

@@ -48,13 +48,14 @@ type transfer struct {
 }
 
 // Compact takes a snapshot, which is on the disk, in place of the entries for which it stands. It drops them from the
-// log, but for some that followers may still need. It returns false, with no effect, if there is a newer snapshot already.
-func (r *Raft) Compact(s Snapshot) bool {
+// log, but for as many as make up keep bytes of commands: a follower that is merely slow needs no snapshot then. It returns
+// false, with no effect, if there is a newer snapshot already.
+func (r *Raft) Compact(s Snapshot, keep int) bool {
 	if s.LastIncludedIndex <= r.snapshot.LastIncludedIndex {
 		return false
 	}
 	r.snapshot = s
-	base := r.log.tail(s.LastIncludedIndex, r.options.KeepBytes)
+	base := r.log.tail(s.LastIncludedIndex, keep)
 	for _, p := range r.progress {
 		switch t := p.transfer; {
 		case t == nil:

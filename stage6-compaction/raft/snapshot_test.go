@@ -49,7 +49,7 @@ func serving(o Options) *Raft {
 	r := leader(o, entries(1, 1, 1, 1, 1, 1)...)
 	r.Step(appended("n2", 4, 6))
 	drain(r)
-	r.Compact(snapshotAt(4, 1))
+	r.Compact(snapshotAt(4, 1), 0)
 	r.Step(replied("n3", 4, AppendEntriesReply{Index: 5}))
 	return r
 }
@@ -336,14 +336,14 @@ func TestLeader_takes_no_snapshot_of_a_second_one(t *testing.T) {
 func TestFollower_takes_a_snapshot_of_its_own_while_another_comes(t *testing.T) {
 	r := behind(3, entries(1, 1, 1, 1)...)
 	r.Step(installTo("n2", 4, chunk(snapshotAt(5, 2), 0, 4)))
-	require.True(t, r.Compact(snapshotAt(3, 1)))
+	require.True(t, r.Compact(snapshotAt(3, 1), 0))
 	require.EqualValues(t, 3, r.log.base())
 	r.Step(installTo("n2", 4, chunk(snapshotAt(5, 2), 4, 10)))
 	s := snapshotAt(5, 2)
 	requireSame(t, &s, ready(r).Snapshot)
 
-	require.False(t, r.Compact(snapshotAt(4, 1)), "it was taken before, and has come to the disk after it")
-	require.False(t, r.Compact(snapshotAt(5, 2)))
+	require.False(t, r.Compact(snapshotAt(4, 1), 0), "it was taken before, and has come to the disk after it")
+	require.False(t, r.Compact(snapshotAt(5, 2), 0))
 	require.EqualValues(t, 5, r.log.base())
 	require.EqualValues(t, 5, r.Status().SnapshotIndex)
 	requireReady(t, r)
@@ -405,10 +405,8 @@ func TestCompact_keeps_as_many_bytes_of_the_log_as_it_is_told(t *testing.T) {
 		keep int
 		base Index
 	}{{0, 4}, {4, 4}, {5, 3}, {10, 2}, {20, 0}, {1 << 20, 0}} {
-		o := options("n1", 3)
-		o.KeepBytes = c.keep
-		r := established(o, entries(1, 1, 1, 1, 1, 1)...)
-		require.True(t, r.Compact(snapshotAt(4, 1)))
+		r := established(options("n1", 3), entries(1, 1, 1, 1, 1, 1)...)
+		require.True(t, r.Compact(snapshotAt(4, 1), c.keep))
 		require.Equal(t, c.base, r.log.base(), "%d bytes", c.keep)
 		log := r.Log()
 		require.Equal(t, r.log.entries[0], log[0])
@@ -416,11 +414,11 @@ func TestCompact_keeps_as_many_bytes_of_the_log_as_it_is_told(t *testing.T) {
 		require.EqualValues(t, 4, r.Status().SnapshotIndex)
 		require.EqualValues(t, 6, r.Status().LastIndex)
 
-		require.False(t, r.Compact(snapshotAt(3, 1)))
-		require.False(t, r.Compact(snapshotAt(4, 1)))
+		require.False(t, r.Compact(snapshotAt(3, 1), c.keep))
+		require.False(t, r.Compact(snapshotAt(4, 1), c.keep))
 		require.Equal(t, c.base, r.log.base(), "what is old has no effect")
 		require.EqualValues(t, 4, r.Status().SnapshotIndex)
-		require.True(t, r.Compact(snapshotAt(6, 4)))
+		require.True(t, r.Compact(snapshotAt(6, 4), c.keep))
 		require.EqualValues(t, 6, r.Status().LastIndex)
 		requireReady(t, r)
 	}
@@ -428,7 +426,7 @@ func TestCompact_keeps_as_many_bytes_of_the_log_as_it_is_told(t *testing.T) {
 
 func TestLog_that_was_handed_out_stays_as_it_is(t *testing.T) {
 	r := established(options("n1", 3), entries(1, 1, 1, 1)...)
-	r.Compact(snapshotAt(2, 1))
+	r.Compact(snapshotAt(2, 1), 0)
 	log := r.Log()
 	_ = append(log, entries(99, 9)...)
 	propose(t, r, "a")
@@ -445,7 +443,7 @@ func TestNode_that_is_alone_may_take_a_snapshot_of_each_entry(t *testing.T) {
 		drain(r)
 		index, term := r.Applied()
 		require.Equal(t, i+2, index)
-		require.True(t, r.Compact(snapshotAt(index, term)))
+		require.True(t, r.Compact(snapshotAt(index, term), 0))
 		require.Empty(t, r.Entries(0))
 		again := New(o, HardState{1, "n1"}, snapshotAt(index, term), r.Log())
 		requireReady(t, again)
@@ -460,7 +458,7 @@ func TestLeader_sends_a_snapshot_only_to_who_needs_what_is_gone(t *testing.T) {
 		r := leader(options("n1", 3), entries(1, 1, 1, 1, 1, 1)...)
 		r.Step(appended("n2", 4, 6))
 		drain(r)
-		r.Compact(snapshotAt(4, 1))
+		r.Compact(snapshotAt(4, 1), 0)
 		r.Step(replied("n3", 4, AppendEntriesReply{Index: 5, HintIndex: hint, HintTerm: 1}))
 		sent := to("n3", ready(r).Appends)
 		if hint < 4 {
@@ -474,12 +472,10 @@ func TestLeader_sends_a_snapshot_only_to_who_needs_what_is_gone(t *testing.T) {
 
 // A follower that is merely slow gets entries, as long as there are any.
 func TestLeader_that_keeps_entries_sends_them_in_place_of_a_snapshot(t *testing.T) {
-	o := options("n1", 3)
-	o.KeepBytes = 10
-	r := leader(o, entries(1, 1, 1, 1, 1, 1)...)
+	r := leader(options("n1", 3), entries(1, 1, 1, 1, 1, 1)...)
 	r.Step(appended("n2", 4, 6))
 	drain(r)
-	r.Compact(snapshotAt(4, 1))
+	r.Compact(snapshotAt(4, 1), 10)
 	r.Step(replied("n3", 4, AppendEntriesReply{Index: 5, HintIndex: 2, HintTerm: 1}))
 	requireSame(t, []Message{appendTo("n3", 4, following(2, 1, append(entries(3, 1, 1, 1), noop(6, 4)), 6))}, to("n3", ready(r).Appends))
 }
@@ -603,11 +599,11 @@ func TestAnswer_to_a_chunk_is_one_to_its_round(t *testing.T) {
 func TestLog_is_kept_for_a_transfer_that_moves(t *testing.T) {
 	r := serving(small())
 	requireSent(t, r, chunk(snapshotAt(4, 1), 0, 4))
-	require.True(t, r.Compact(snapshotAt(5, 1)))
+	require.True(t, r.Compact(snapshotAt(5, 1), 0))
 	require.EqualValues(t, 4, r.log.base(), "it has just begun")
 	tell(r, 4, 4)
 	requireSent(t, r, chunk(snapshotAt(4, 1), 4, 8))
-	require.True(t, r.Compact(snapshotAt(6, 4)))
+	require.True(t, r.Compact(snapshotAt(6, 4), 0))
 	require.EqualValues(t, 4, r.log.base(), "it has moved")
 	tell(r, 4, 8)
 	requireSent(t, r, chunk(snapshotAt(4, 1), 8, 10))
@@ -619,12 +615,12 @@ func TestLog_is_kept_for_a_transfer_that_moves(t *testing.T) {
 func TestLog_is_not_kept_for_a_transfer_that_does_not_move(t *testing.T) {
 	r := serving(small())
 	requireSent(t, r, chunk(snapshotAt(4, 1), 0, 4))
-	require.True(t, r.Compact(snapshotAt(5, 1)))
+	require.True(t, r.Compact(snapshotAt(5, 1), 0))
 	require.EqualValues(t, 4, r.log.base())
 	beat(r)
 	tell(r, 4, 0) // an answer, and no progress
 	requireSent(t, r, chunk(snapshotAt(4, 1), 0, 4))
-	require.True(t, r.Compact(snapshotAt(6, 4)))
+	require.True(t, r.Compact(snapshotAt(6, 4), 0))
 	require.EqualValues(t, 5, r.log.base(), "6 has no bytes")
 	requireSent(t, r, chunk(snapshotAt(6, 4), 0, 4)) // from the beginning, of the newest
 
@@ -651,7 +647,7 @@ func TestTransfer_ends_with_its_leader(t *testing.T) {
 	elect(r)
 	drain(r)
 	require.Nil(t, r.progress["n3"].transfer)
-	require.True(t, r.Compact(snapshotAt(6, 4)))
+	require.True(t, r.Compact(snapshotAt(6, 4), 0))
 	require.EqualValues(t, 5, r.log.base(), "6 has no bytes")
 }
 
@@ -660,7 +656,7 @@ func TestSnapshot_may_be_empty(t *testing.T) {
 	r := leader(small(), entries(1, 1, 1)...)
 	r.Step(appended("n2", 4, 3))
 	drain(r)
-	r.Compact(Snapshot{2, 1, nil})
+	r.Compact(Snapshot{2, 1, nil}, 0)
 	r.Step(replied("n3", 4, AppendEntriesReply{Index: 2}))
 	requireSent(t, r, InstallSnapshot{LastIncludedIndex: 2, LastIncludedTerm: 1, Done: true})
 

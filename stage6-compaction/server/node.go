@@ -136,7 +136,7 @@ func NewNode(c Config) (*Node, error) {
 		return nil, errors.Join(err, disk.close())
 	}
 	n.core = raft.New(raft.Options{ID: c.ID, Nodes: ids, HeartbeatTicks: int(c.Heartbeat / tick), ElectionTicks: int(c.Election / tick),
-		Random: rand.IntN, MaxBatch: maxBatch, MaxInflight: maxInflight, MaxUncommitted: maxUncommitted, KeepBytes: int(c.SnapshotBytes / keepPart)},
+		Random: rand.IntN, MaxBatch: maxBatch, MaxInflight: maxInflight, MaxUncommitted: maxUncommitted},
 		m.hard, m.snapshot, m.entries)
 	n.reign = n.core.Status()
 	n.life, n.end = context.WithCancel(context.Background())

@@ -135,6 +135,7 @@ func TestServer_answers_every_operation(t *testing.T) {
 			{`{"id":8,"op":"append","key":"/app/color","value":"dish"}`, `{"id":8,"ok":true,"length":7}`},
 			{`{"id":9,"op":"status"}`, `{"id":9,"ok":true,"status":{"node":"n1","role":"leader","term":1,"leader":"n1","last_index":6,"commit_index":6,"applied_index":6,"peers":0,"keys":2,"clients":1,"snapshot_index":0,"log_bytes":684}}`},
 			{`{"id":10,"op":"frob"}`, `{"id":10,"ok":false,"error":{"code":"unknown_op","message":"there is no op \"frob\": one of get put cas delete append list status lead log trace snapshot register"}}`},
+			{`{"id":11,"op":"snapshot"}`, `{"id":11,"ok":true,"status":{"node":"n1","role":"leader","term":1,"leader":"n1","last_index":6,"commit_index":6,"applied_index":6,"peers":0,"keys":2,"clients":1,"snapshot_index":6,"log_bytes":134}}`},
 		} {
 			u.send(c.request + "\n")
 			u.hears(c.answer)

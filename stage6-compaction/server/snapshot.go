@@ -118,10 +118,11 @@ func removeLeftovers(sys files.System, dir string) error {
 	return nil
 }
 
-// A taken snapshot is written, or has failed to be.
+// A taken snapshot is written, or has failed to be. Behind it keep bytes of the log stay.
 type taken struct {
 	raft.Snapshot
-	err error
+	keep int
+	err  error
 }
 
 // A wish is that of somebody who waits until there is a snapshot up to index.
@@ -130,7 +131,8 @@ type wish struct {
 	done  chan struct{}
 }
 
-// Snapshot has the node take a snapshot of all that it has applied, and returns when it is saved and the log is cut.
+// Snapshot has the node take a snapshot of all that it has applied, and returns when it is saved and all that it stands for
+// is gone from the log.
 func (n *Node) Snapshot() {
 	w := wish{done: make(chan struct{})}
 	n.do(func() {
@@ -157,11 +159,15 @@ func (n *Node) snapshot() {
 	if n.taking || index == end || len(n.wishes) == 0 && !n.disk.long(n.SnapshotBytes) {
 		return
 	}
+	keep := int(n.SnapshotBytes / keepPart)
+	if len(n.wishes) > 0 {
+		keep = 0
+	}
 	n.taking = true
 	frozen := n.store.Freeze()
 	n.writing.Go(func() {
 		s := raft.Snapshot{LastIncludedIndex: index, LastIncludedTerm: term, Data: frozen.Encode()}
-		n.taken <- taken{s, n.disk.writeSnapshot(takenName, s)}
+		n.taken <- taken{s, keep, n.disk.writeSnapshot(takenName, s)}
 	})
 }
 
@@ -169,7 +175,7 @@ func (n *Node) snapshot() {
 // newer one meanwhile.
 func (n *Node) compact(t taken) error {
 	n.taking = false
-	if t.err != nil || !n.core.Compact(t.Snapshot) {
+	if t.err != nil || !n.core.Compact(t.Snapshot, t.keep) {
 		return t.err
 	}
 	return n.disk.adopt(takenName, t.Snapshot, n.core.Log())
