@@ -51,6 +51,7 @@ func (f *fleet) reborn(id string) *Node {
 // hinder makes each write of a node's taken snapshot wait until the function that it returns is called, and counts those
 // that have begun.
 func hinder(d *crash.Disk) (begun *atomic.Int32, release func()) {
+	synctest.Wait() // nobody uses it now
 	held := make(chan struct{})
 	begun = new(atomic.Int32)
 	d.Fault = func(op crash.Op, name string) error {
@@ -302,6 +303,7 @@ func TestOrder_for_a_snapshot_ends_with_the_node(t *testing.T) {
 
 // fail makes a disk fail at the nth operation that changes something, from when a file is made on.
 func fail(d *crash.Disk, file string, nth int) {
+	synctest.Wait()
 	var mu sync.Mutex
 	begun, fault := false, crash.Nth(nth, syscall.EIO)
 	d.Fault = func(op crash.Op, name string) error {
