@@ -62,7 +62,7 @@ func (l *Lab) read(ctx context.Context, at *member, r wire.Request, answer func(
 		limit := l.client.limit()
 		limit -= min(replyTime, limit/2)
 		if at == nil {
-			limit /= time.Duration(len(l.members))
+			limit /= time.Duration(len(l.current()))
 		}
 		r.MinIndex, r.TimeoutMS = l.client.seen(), limit.Milliseconds()
 	}
@@ -83,7 +83,7 @@ func (l *Lab) inWords(resp wire.Response, err error, answer func(wire.Response) 
 // and round. What may have happened is never sent again.
 func (l *Lab) ask(ctx context.Context, r wire.Request) (wire.Response, error) {
 	if l.opt.Stage < firstCluster {
-		return l.askAt(ctx, l.members[0], r)
+		return l.askAt(ctx, l.current()[0], r)
 	}
 	again := time.NewTicker(roundPause)
 	defer again.Stop()
@@ -125,7 +125,7 @@ func (l *Lab) whyNoneTakesIt(ctx context.Context, err error) string {
 // askAround asks each node once at most, until one takes the request, and has patience with each. Otherwise the
 // error is that of the node that was asked first, the most likely leader.
 func (l *Lab) askAround(ctx context.Context, r wire.Request, patience time.Duration) (wire.Response, error) {
-	todo := slices.Clone(l.members)
+	todo := l.current()
 	next := l.client.leaderNow()
 	var first error
 	for len(todo) > 0 {
@@ -133,7 +133,7 @@ func (l *Lab) askAround(ctx context.Context, r wire.Request, patience time.Durat
 		m := todo[i]
 		todo = slices.Delete(todo, i, i+1)
 		resp, err := l.askFor(ctx, patience, m, r)
-		if err == nil && r.Op != "get" && r.Op != "list" {
+		if err == nil && !slices.Contains([]string{"get", "list", "members"}, r.Op) {
 			l.client.follow(m.ID)
 		}
 		if !elsewhere(err) {
@@ -169,7 +169,7 @@ func (l *Lab) redirect(err error) string {
 	if !errors.As(err, &refusal) {
 		return ""
 	}
-	for _, m := range l.members {
+	for _, m := range l.all() {
 		if m.Client == refusal.Leader {
 			return m.ID
 		}
@@ -200,7 +200,7 @@ func (l *Lab) askNode(ctx context.Context, m *member, r wire.Request) (wire.Resp
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	conn, err := l.dial(dialCtx, m.Client)
+	conn, err := l.dial(dialCtx, m)
 	if err != nil {
 		return wire.Response{}, fmt.Errorf("%w: %w", wire.ErrNotSent, err)
 	}
@@ -224,12 +224,15 @@ func do(ctx context.Context, c *wire.Conn, r wire.Request) (wire.Response, error
 	return resp, err
 }
 
-// dial connects the client to an address, through the forwarder if there is one. Its error is short.
-func (l *Lab) dial(ctx context.Context, addr string) (conn net.Conn, err error) {
+// dial connects the client to a node, through the forwarder if there is one. Its error is short.
+func (l *Lab) dial(ctx context.Context, m *member) (conn net.Conn, err error) {
 	if l.forwarder != nil {
-		conn, err = netfault.Dial(ctx, l.forwarder.Addr().String(), clientName, addr)
+		conn, err = netfault.Dial(ctx, l.forwarder.Addr().String(), clientName, m.Client)
 	} else {
-		conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr)
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp", m.Client)
+	}
+	if err == nil {
+		conn, err = l.authority.prove(ctx, conn, m.ID)
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -37,6 +37,7 @@ func Command(stage, nodes int, args []string) int {
 		opt.Flags = strings.Fields(list)
 		return nil
 	})
+	flags.BoolVar(&opt.TLS, "tls", false, "have nodes and clients prove who they are, by certificates of this run (stage 7)")
 	scene := ""
 	flags.Func("scene", "play this `file` of commands, then end", func(name string) error {
 		if scene = name; name == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -49,10 +50,18 @@ func commands() []command {
 
 		{name: "kill", usage: "n1", help: "kill -9 its process", run: runKill},
 		{name: "restart", usage: "n1", help: "start it again, on its data; kill it first", run: runRestart},
+		{name: "restart", usage: "n1 among n1,n2,n3", help: "as one of these, if flags say who is", from: firstCluster, run: runRestart},
+		{name: "wipe", usage: "n1", help: "empty the directory of a dead node", from: firstDurable, run: runWipe},
 		{name: "pause", usage: "n1", help: "freeze it (SIGSTOP)", run: runPause},
 		{name: "resume", usage: "n1", help: "let it run on (SIGCONT)", run: runResume},
 		{name: "lead", usage: "n1", help: "have it lead the next term, or (stage 5) try to", from: firstDurable, run: runLead},
 		{name: "snapshot", usage: "n1", help: "have it take a snapshot, and cut its log", from: firstSnapshot, loose: true, run: runSnapshot},
+
+		{name: "members", usage: "[@n1]", help: "who is in the cluster, or is to be", from: firstMembers, read: true, run: runMembers},
+		{name: "add", usage: "n6 [n7 ...]", help: "start new nodes, and make them members", from: firstMembers, run: runAdd},
+		{name: "remove", usage: "n2 [n3 ...]", help: "they are to be none; they run until killed", from: firstMembers, run: runRemove},
+		{name: "replace", usage: "n2 n6", help: "both at once", from: firstMembers, run: runReplace},
+		{name: "transfer", usage: "n2", help: "have the leader hand over to it", from: firstMembers, run: runTransfer},
 
 		{name: "cut", usage: "LINK", help: "lose all on n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
 		{name: "stall", usage: "LINK", help: "hold all back until it is healed", run: hurt((*netfault.Forwarder).Stall)},
@@ -291,15 +300,57 @@ func runKill(_ context.Context, l *Lab, args []word) (string, error) {
 }
 
 func runRestart(ctx context.Context, l *Lab, args []word) (string, error) {
+	among := l.first
+	if len(args) > 1 && args[1].is("among") && l.opt.Stage >= firstCluster {
+		var err error
+		if among, err = l.some(args[2:]); err != nil {
+			return "", err
+		}
+		args = args[:1]
+	}
 	m, err := l.oneNode(args)
 	if err != nil {
 		return "", err
 	}
-	if err := l.startNode(ctx, m); err != nil {
+	if err := l.startNode(ctx, m, among); err != nil {
 		return "", err
 	}
-	l.meet(ctx)
+	if len(among) == len(l.first) {
+		l.meet(ctx)
+	}
 	return "ok", nil
+}
+
+// some reads the only argument as nodes: n1,n2,n3.
+func (l *Lab) some(args []word) ([]Node, error) {
+	switch {
+	case len(args) == 0:
+		return nil, errTooFew
+	case len(args) > 1:
+		return nil, tooMuch(args[1:])
+	}
+	var nodes []Node
+	for id := range strings.SplitSeq(args[0].text, ",") {
+		m, err := l.member(id)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, m.Node)
+	}
+	return nodes, nil
+}
+
+func runWipe(_ context.Context, l *Lab, args []word) (string, error) {
+	m, err := l.oneNode(args)
+	if err != nil {
+		return "", err
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if m.state() != "dead" {
+		return "", fmt.Errorf("%s runs; kill %s first", m.ID, m.ID)
+	}
+	return "ok", os.RemoveAll(m.Dir)
 }
 
 func runPause(_ context.Context, l *Lab, args []word) (string, error) {

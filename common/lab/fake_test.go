@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -48,7 +50,9 @@ func TestMain(m *testing.M) {
 // A fake is a node that does just enough: a map, a leader that tells all others of each write and does not
 // care who hears it, and a file if it has a directory. With one it leads by order, or if FAKE_ELECTED names it.
 // It does not know the operation that FAKE_LACKS names. It remembers sessions, but only where they were opened and
-// not on its disk, and is as old as the last write that it was told of.
+// not on its disk, and is as old as the last write that it was told of. It does each change of the members at once, but
+// where FAKE_CHANGE says slow the first one not in time, and where that says never none; a node that joins knows of nobody
+// until it hears of that.
 type fake struct {
 	id, via        string
 	clients, peers map[string]string // addresses by node
@@ -64,6 +68,9 @@ type fake struct {
 	data      map[string]string
 	sessions  map[uint64]map[uint64]map[string]any // answers by session and number
 	told      time.Time
+	joining   bool
+	changes   int // how many it was asked for
+	tls       *tls.Config
 }
 
 // commitTime is how long a fake that was told to lead takes to be of use.
@@ -79,9 +86,18 @@ func fakeNode() {
 	listen, peer := flags.String("listen", "", ""), flags.String("peer", "", "")
 	cluster, dir := flags.String("cluster", "", ""), flags.String("data", "", "")
 	leash := flags.Bool("leash", false, "")
+	flags.Bool("bootstrap", false, "")
+	join := flags.String("join", "", "")
+	cert, key, ca := flags.String("tls-cert", "", ""), flags.String("tls-key", "", ""), flags.String("tls-ca", "", "")
 	flags.Parse(os.Args[2:])
+	if *cert != "" {
+		f.believe(*cert, *key, *ca)
+	}
 	if *cluster == "" {
 		f.leader = f.id
+	}
+	if *join != "" {
+		*cluster, f.joining = f.id+"="+*peer+"/"+*listen, true
 	}
 	for m := range strings.SplitSeq(*cluster, ",") {
 		id, addrs, _ := strings.Cut(m, "=")
@@ -92,12 +108,18 @@ func fakeNode() {
 		if f.leader = os.Getenv("FAKE_ELECTED"); f.leader == f.id {
 			f.lead()
 		}
+		if f.joining {
+			f.leader = ""
+		}
 	}
 	for _, addr := range []string{*listen, *peer} {
 		if addr != "" {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
 				f.die(err)
+			}
+			if f.tls != nil {
+				l = tls.NewListener(l, f.tls)
 			}
 			go f.accept(l)
 		}
@@ -116,6 +138,21 @@ func fakeNode() {
 func (f *fake) die(err error) {
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
+}
+
+// believe has all prove who they are.
+func (f *fake) believe(cert, key, ca string) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		f.die(err)
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		f.die(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	f.tls = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, RootCAs: pool}
 }
 
 func (f *fake) load(dir string) {
@@ -163,7 +200,7 @@ func (f *fake) accept(l net.Listener) {
 				}
 				f.await(r.Request)
 				answer(conn, r.ID, f.once(r.Request, r.Told))
-				if !r.Told && (r.Op == "put" || r.Op == "lead" || r.Op == "register") {
+				if !r.Told && slices.Contains([]string{"put", "lead", "register", "change", "transfer"}, r.Op) {
 					f.tell(r.Request)
 				}
 			}
@@ -178,7 +215,7 @@ func (f *fake) refusal(r wire.Request) *wire.Error {
 	switch {
 	case r.Op == os.Getenv("FAKE_LACKS"):
 		return &wire.Error{Code: "unknown_op", Message: r.Op}
-	case !slices.Contains([]string{"put", "append", "cas", "delete", "register"}, r.Op) || f.id == f.leader && f.committed:
+	case !slices.Contains([]string{"put", "append", "cas", "delete", "register", "change", "transfer"}, r.Op) || f.id == f.leader && f.committed:
 		return nil
 	case f.leader == "" || f.id == f.leader:
 		return &wire.Error{Code: "unavailable", Message: "no leader yet"}
@@ -210,8 +247,17 @@ func answer(conn net.Conn, id uint64, fields map[string]any) {
 
 // tell sends a write to all others, or that this node leads.
 func (f *fake) tell(r wire.Request) {
-	if r.Op == "lead" {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch r.Op {
+	case "lead":
 		r.Key = f.id
+	case "change": // all that there is to know
+		all := ""
+		for id := range f.peers {
+			all += " +" + id + "=" + f.peers[id] + "/" + f.clients[id]
+		}
+		r.Key, r.Value, r.MinIndex, r.TimeoutMS = f.id, &all, uint64(len(f.log)), 0
 	}
 	line, _ := json.Marshal(struct {
 		wire.Request
@@ -235,6 +281,11 @@ func (f *fake) tell(r wire.Request) {
 			if err != nil {
 				return
 			}
+			if f.tls != nil {
+				config := f.tls.Clone()
+				config.ServerName = id
+				conn = tls.Client(conn, config)
+			}
 			conn.Write(line)
 			conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 			bufio.NewReader(conn).ReadString('\n')
@@ -245,6 +296,9 @@ func (f *fake) tell(r wire.Request) {
 
 // await waits, within the time of a read, until this node is as new as the read wants.
 func (f *fake) await(r wire.Request) {
+	if r.Op == "change" && os.Getenv("FAKE_CHANGE") == "slow" {
+		time.Sleep(progressPause + progressPause/2)
+	}
 	deadline := time.Now().Add(time.Duration(r.TimeoutMS) * time.Millisecond)
 	for again := time.NewTicker(time.Millisecond); f.index() < r.MinIndex && time.Now().Before(deadline); <-again.C {
 	}
@@ -303,6 +357,16 @@ func (f *fake) apply(r wire.Request, told bool) map[string]any {
 	case "snapshot":
 		f.snapshot = len(f.log)
 		return map[string]any{"status": f.status()}
+	case "members":
+		return map[string]any{"members": f.members()}
+	case "change":
+		return f.change(r, told)
+	case "transfer":
+		f.term++
+		if f.leader = r.Key; f.leader == f.id {
+			f.lead()
+		}
+		return map[string]any{}
 	case "log":
 		last := f.log[max(0, len(f.log)-cmp.Or(r.Limit, 20)):]
 		return map[string]any{"log": last}
@@ -354,9 +418,47 @@ func (f *fake) apply(r wire.Request, told bool) map[string]any {
 	return map[string]any{"error": wire.Error{Code: "unknown_op", Message: r.Op}}
 }
 
+// change makes others the members. The caller holds the lock.
+func (f *fake) change(r wire.Request, told bool) map[string]any {
+	f.changes++
+	switch why := os.Getenv("FAKE_CHANGE"); {
+	case told:
+		f.leader, f.joining = r.Key, false
+		clear(f.peers)
+		clear(f.clients)
+		for uint64(len(f.log)) < r.MinIndex {
+			f.add("what was before")
+		}
+	case why == "slow" && f.changes == 1:
+		return map[string]any{"error": wire.Error{Code: "timeout", Message: "not yet"}}
+	case why == "never":
+		return map[string]any{"error": wire.Error{Code: "not_level", Message: "it has not enough"}}
+	}
+	for order := range strings.FieldsSeq(*r.Value) {
+		id, addrs, _ := strings.Cut(order[1:], "=")
+		delete(f.peers, id)
+		delete(f.clients, id)
+		if order[0] == '+' {
+			f.peers[id], f.clients[id], _ = strings.Cut(addrs, "/")
+		}
+	}
+	return map[string]any{"members": f.members()}
+}
+
+func (f *fake) members() []wire.Member {
+	var all []wire.Member
+	for _, id := range slices.Sorted(maps.Keys(f.peers)) {
+		all = append(all, wire.Member{ID: id, Peer: f.peers[id], Client: f.clients[id], State: "voter"})
+	}
+	return all
+}
+
 // status is what a node says of itself. The caller holds the lock.
 func (f *fake) status() map[string]any {
-	const last = 1234567
+	last := 1234567
+	if f.joining {
+		last = 1200
+	}
 	role, commit := "follower", last
 	if f.id == f.leader {
 		role = "leader"
@@ -367,6 +469,7 @@ func (f *fake) status() map[string]any {
 	status := map[string]any{
 		"node": f.id, "role": role, "term": f.term, "leader": f.leader, "peers": len(f.peers) - 1,
 		"last_index": last, "commit_index": commit, "applied_index": commit, "keys": len(f.data), "clients": 100,
+		"cluster": "fakes",
 	}
 	if f.snapshot > 0 {
 		status["snapshot_index"], status["log_bytes"] = f.snapshot, 4<<20

@@ -126,7 +126,7 @@ func runIsolate(ctx context.Context, l *Lab, args []word) (string, error) {
 		return "", err
 	}
 	var ways []way
-	for _, o := range l.members {
+	for _, o := range l.all() {
 		if o != m {
 			ways = append(ways, both(m, o)...)
 		}
@@ -148,12 +148,13 @@ func runPartition(ctx context.Context, l *Lab, args []word) (string, error) {
 			group[id] = i + 1
 		}
 	}
-	if len(args) == 0 || len(args) == 1 && len(group) == len(l.members) {
+	all := l.all()
+	if len(args) == 0 || len(args) == 1 && len(group) == len(all) {
 		return "", errors.New("a partition has two sides or more: partition n1,n2 n3,n4,n5")
 	}
 	var ways []way
-	for i, a := range l.members {
-		for _, b := range l.members[i+1:] {
+	for i, a := range all {
+		for _, b := range all[i+1:] {
 			if group[a.ID] != group[b.ID] {
 				ways = append(ways, both(a, b)...)
 			}

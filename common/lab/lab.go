@@ -31,6 +31,7 @@ const (
 	firstSession  = 4 // writes that are known when they come again, and reads that say how old they are
 	firstElection = 5 // a leader that the nodes choose
 	firstSnapshot = 6 // a log that is cut
+	firstMembers  = 7 // members that come and go, and TLS
 )
 
 // Options say what to run.
@@ -52,6 +53,9 @@ type Options struct {
 
 	// Flags are more of the flags of every node, as its stage knows them.
 	Flags []string
+
+	// TLS has nodes and clients prove who they are, from stage 7 on, with certificates that nobody knows after Close.
+	TLS bool
 
 	// Out takes what nodes write, each line after the node's name, and the news of their end. The lab
 	// writes whole lines and never two at once, until Close; nothing else waits for a write to Out, and so
@@ -77,19 +81,24 @@ type Lab struct {
 	block     block
 	forwarder *netfault.Forwarder // owns the block's listener; nil if links are direct
 	tempDir   string
-	fresh     bool // no node had data when the lab started
-	members   []*member
+	fresh     bool       // no node had data when the lab started
+	first     []Node     // those that it started with
+	authority *authority // nil without TLS
 
 	client  client
 	session session
 	news    *news
 	later   later
 
+	// enlisting is held while a new node is looked for, and made if there is none.
+	enlisting sync.Mutex
+
 	life  context.Context // ends with Close, which waits for all tasks
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
 	mu      sync.Mutex
+	members []*member // all that there ever were, by name
 	closed  bool
 	cpu     time.Duration
 	crashes []error
@@ -99,10 +108,14 @@ type Lab struct {
 type member struct {
 	Node
 
+	// removed means that it is no member of the cluster any more, or could not become one. The lab's mu guards it.
+	removed bool
+
 	// changing is held while a process is started or ended, so that a node has one at most.
 	changing sync.Mutex
 
 	mu     sync.Mutex
+	join   string   // the cluster that it is to take part in; empty for those that begin one
 	proc   *process // the last one; nil before the first
 	paused bool
 }
@@ -143,6 +156,8 @@ func (o Options) check() error {
 		return fmt.Errorf("stage %d has one node, not %d: clusters begin with stage %d", o.Stage, o.Nodes, firstCluster)
 	case o.Dir != "" && o.Stage < firstDurable:
 		return fmt.Errorf("stage %d keeps nothing on disk: data directories begin with stage %d", o.Stage, firstDurable)
+	case o.TLS && o.Stage < firstMembers:
+		return fmt.Errorf("stage %d knows no TLS: it begins with stage %d", o.Stage, firstMembers)
 	}
 	return nil
 }
@@ -155,26 +170,47 @@ func (l *Lab) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for i := 1; i <= l.opt.Nodes; i++ {
-		n := Node{ID: "n" + strconv.Itoa(i), Client: l.block.client(i), Peer: l.block.peer(i)}
-		if dir != "" {
-			n.Dir = filepath.Join(dir, n.ID)
-		}
-		l.members = append(l.members, &member{Node: n})
-	}
-	l.fresh = !slices.ContainsFunc(l.members, func(m *member) bool { return !isEmpty(m.Dir) })
 	if !l.opt.Direct {
 		l.forwarder = netfault.New(l.block, netfault.Options{})
-		for _, m := range l.members {
-			l.forwarder.Name(m.Client, m.ID)
-			l.forwarder.Name(m.Peer, m.ID)
+	}
+	if l.opt.TLS {
+		if err := l.useTLS(); err != nil {
+			return err
 		}
 	}
-	if err := each(l.members, func(m *member) error { return l.startNode(ctx, m) }); err != nil {
+	for i := 1; i <= l.opt.Nodes; i++ {
+		if _, err := l.newMember(i, dir); err != nil {
+			return err
+		}
+	}
+	l.first = l.Nodes()
+	l.fresh = !slices.ContainsFunc(l.first, func(n Node) bool { return !isEmpty(n.Dir) })
+	if err := each(l.all(), func(m *member) error { return l.startNode(ctx, m, l.first) }); err != nil {
 		return err
 	}
 	l.meet(ctx)
 	return l.firstLeader(ctx)
+}
+
+// newMember adds node number i to those that there are. Its process is still to be started.
+func (l *Lab) newMember(i int, dir string) (*member, error) {
+	m := &member{Node: Node{ID: "n" + strconv.Itoa(i), Client: l.block.client(i), Peer: l.block.peer(i)}}
+	if dir != "" {
+		m.Dir = filepath.Join(dir, m.ID)
+	}
+	if l.forwarder != nil {
+		l.forwarder.Name(m.Client, m.ID)
+		l.forwarder.Name(m.Peer, m.ID)
+	}
+	if l.authority != nil {
+		if err := l.authority.issue(m.ID, nodeUnit); err != nil {
+			return nil, err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.members = append(l.members, m)
+	return m, nil
 }
 
 // meet waits until the nodes that run are connected to each other, as far as they tell to how many others
@@ -186,9 +222,9 @@ func (l *Lab) met(ctx context.Context) bool {
 	if l.forwarder != nil && len(l.forwarder.Faults()) > 0 {
 		return true
 	}
-	running := l.running()
+	running := slices.DeleteFunc(l.current(), func(m *member) bool { return m.state() != "running" })
 	return each(running, func(m *member) error {
-		peers, told := askStatus(ctx, m.Client)["peers"].(json.Number)
+		peers, told := l.askStatus(ctx, m)["peers"].(json.Number)
 		if n, _ := peers.Int64(); told && int(n) < len(running)-1 {
 			return errors.New("not yet")
 		}
@@ -217,9 +253,7 @@ func (l *Lab) dataDir() (string, error) {
 		return "", nil
 	}
 	if l.opt.Dir == "" {
-		dir, err := os.MkdirTemp("", "raftworkbook-")
-		l.tempDir = dir
-		return dir, err
+		return l.temporary()
 	}
 	dir, err := filepath.Abs(l.opt.Dir)
 	if err != nil {
@@ -228,16 +262,38 @@ func (l *Lab) dataDir() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
+// temporary makes a directory that is gone after Close, once.
+func (l *Lab) temporary() (dir string, err error) {
+	if l.tempDir == "" {
+		l.tempDir, err = os.MkdirTemp("", "raftworkbook-")
+	}
+	return l.tempDir, err
+}
+
 // isEmpty reports whether there is nothing in a directory, or no directory.
 func isEmpty(dir string) bool {
 	found, err := os.ReadDir(dir)
 	return len(found) == 0 && (err == nil || errors.Is(err, os.ErrNotExist))
 }
 
-// Nodes lists the nodes in order of their number.
+// all are the members, dead or alive, and those that are none any more, as long as their processes run.
+func (l *Lab) all() []*member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.members), func(m *member) bool { return m.removed && m.state() == "dead" })
+}
+
+// current are the members, dead or alive, as far as the lab knows.
+func (l *Lab) current() []*member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.members), func(m *member) bool { return m.removed })
+}
+
+// Nodes lists the nodes in the order in which they came.
 func (l *Lab) Nodes() []Node {
 	var ns []Node
-	for _, m := range l.members {
+	for _, m := range l.all() {
 		ns = append(ns, m.Node)
 	}
 	return ns
@@ -268,7 +324,7 @@ func (l *Lab) Close() error {
 	l.end()
 	l.tasks.Wait()
 
-	err := each(l.members, l.killNode)
+	err := each(l.all(), l.killNode)
 	l.client.close()
 	switch {
 	case l.forwarder != nil:
@@ -306,7 +362,7 @@ func (l *Lab) isClosed() bool {
 
 // member finds a node by its name.
 func (l *Lab) member(id string) (*member, error) {
-	for _, m := range l.members {
+	for _, m := range l.all() {
 		if m.ID == id {
 			return m, nil
 		}
@@ -317,7 +373,7 @@ func (l *Lab) member(id string) (*member, error) {
 // running are the nodes whose process runs.
 func (l *Lab) running() []*member {
 	var ms []*member
-	for _, m := range l.members {
+	for _, m := range l.all() {
 		if m.state() == "running" {
 			ms = append(ms, m)
 		}
@@ -327,21 +383,26 @@ func (l *Lab) running() []*member {
 
 func (l *Lab) ids() []string {
 	var ids []string
-	for _, m := range l.members {
+	for _, m := range l.all() {
 		ids = append(ids, m.ID)
 	}
 	return ids
 }
 
-// flags are a node's command line after its name, as far as the stage has them.
-func (l *Lab) flags(n Node) []string {
-	flags := []string{"-listen", n.Client, "-leash"}
+// flags are a node's command line after its name, as far as the stage has them. The cluster that it may begin is that
+// of some nodes.
+func (l *Lab) flags(m *member, among []Node) []string {
+	flags := []string{"-listen", m.Client, "-leash"}
 	if l.opt.Stage >= firstCluster {
-		var cluster []string
-		for _, o := range l.Nodes() {
-			cluster = append(cluster, o.ID+"="+o.Peer+"/"+o.Client)
+		flags = append(flags, "-peer", m.Peer)
+		switch join := m.joins(); {
+		case join != "":
+			flags = append(flags, "-join", join)
+		case l.opt.Stage >= firstMembers:
+			flags = append(flags, "-bootstrap", "-cluster", list(among))
+		default:
+			flags = append(flags, "-cluster", list(among))
 		}
-		flags = append(flags, "-peer", n.Peer, "-cluster", strings.Join(cluster, ","))
 		if !l.opt.Direct {
 			flags = append(flags, "-via", l.block.Addr().String())
 		}
@@ -349,14 +410,26 @@ func (l *Lab) flags(n Node) []string {
 	if l.opt.Stage == firstCluster {
 		flags = append(flags, "-leader", "n1") // named by flag in this stage alone
 	}
-	if n.Dir != "" {
-		flags = append(flags, "-data", n.Dir)
+	if m.Dir != "" {
+		flags = append(flags, "-data", m.Dir)
+	}
+	if l.authority != nil {
+		flags = append(flags, l.authority.flags(m.ID)...)
 	}
 	return append(flags, l.opt.Flags...)
 }
 
+// list writes nodes as flags and orders do: n1=PEER/CLIENT,n2=PEER/CLIENT.
+func list(nodes []Node) string {
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.ID+"="+n.Peer+"/"+n.Client)
+	}
+	return strings.Join(all, ",")
+}
+
 // startNode starts a node's process, after killing the one that may run, and waits until it listens.
-func (l *Lab) startNode(ctx context.Context, m *member) error {
+func (l *Lab) startNode(ctx context.Context, m *member, among []Node) error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if l.isClosed() {
@@ -367,7 +440,7 @@ func (l *Lab) startNode(ctx context.Context, m *member) error {
 			return fmt.Errorf("%s: %w", m.ID, err)
 		}
 	}
-	p, err := launch(l.opt.Bin, m.ID, l.flags(m.Node),
+	p, err := launch(l.opt.Bin, m.ID, l.flags(m, among),
 		func(lines []string) {
 			for i, line := range lines {
 				lines[i] = m.ID + " | " + line
@@ -427,6 +500,13 @@ func (m *member) process() *process {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.proc
+}
+
+// joins is the cluster that it is to take part in, if it begins none.
+func (m *member) joins() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.join
 }
 
 // state is the process's state in one word.

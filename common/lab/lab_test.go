@@ -132,16 +132,15 @@ func TestLab_passes_each_stage_the_flags_that_it_has(t *testing.T) {
 		{1, "-listen 127.0.0.1:7001 -leash"},
 		{2, "-listen 127.0.0.1:7001 -leash -peer 127.0.0.1:7101 -cluster n1=127.0.0.1:7101/127.0.0.1:7001,n2=127.0.0.1:7102/127.0.0.1:7002 -via VIA -leader n1"},
 		{3, "-listen 127.0.0.1:7001 -leash -peer 127.0.0.1:7101 -cluster n1=127.0.0.1:7101/127.0.0.1:7001,n2=127.0.0.1:7102/127.0.0.1:7002 -via VIA -data /d/n1"},
+		{7, "-listen 127.0.0.1:7001 -leash -peer 127.0.0.1:7101 -bootstrap -cluster n1=127.0.0.1:7101/127.0.0.1:7001,n2=127.0.0.1:7102/127.0.0.1:7002 -via VIA -data /d/n1"},
 	} {
+		t.Setenv("FAKE_ELECTED", "n1")
 		l := startLab(t, Options{Stage: c.stage})
 		n := Node{ID: "n1", Client: "127.0.0.1:7001", Peer: "127.0.0.1:7101"}
 		if c.stage >= firstDurable {
 			n.Dir = "/d/n1"
 		}
-		own := l.members
-		l.members = []*member{{Node: n}, {Node: Node{ID: "n2", Client: "127.0.0.1:7002", Peer: "127.0.0.1:7102"}}}
-		flags := strings.Join(l.flags(n), " ")
-		l.members = own
+		flags := strings.Join(l.flags(&member{Node: n}, []Node{n, {ID: "n2", Client: "127.0.0.1:7002", Peer: "127.0.0.1:7102"}}), " ")
 		require.Equal(t, c.want, strings.ReplaceAll(flags, l.block.Addr().String(), "VIA"))
 	}
 }
@@ -154,6 +153,7 @@ func TestStart_refuses(t *testing.T) {
 		{Options{Stage: 0, Nodes: 3}, "stage 0 has one node"},
 		{Options{Stage: 2, Nodes: 99}, "at most 98"},
 		{Options{Stage: 2, Dir: "/tmp"}, "keeps nothing on disk"},
+		{Options{Stage: 6, TLS: true}, "stage 6 knows no TLS: it begins with stage 7"},
 		{Options{Bin: "/nonexistent/node"}, "n1 does not start"},
 	} {
 		l, err := Start(t.Context(), c.opt)

@@ -23,14 +23,14 @@ func (l *Lab) firstLeader(ctx context.Context) error {
 	if l.opt.Stage < firstDurable || l.byOrder() && !l.fresh {
 		return nil
 	}
-	if first := l.members[0]; l.byOrder() {
+	if first := l.all()[0]; l.byOrder() {
 		if _, err := l.order(ctx, first, wire.Request{Op: "lead"}); err != nil {
 			return fmt.Errorf("%s was told to lead: %w", first.ID, err)
 		}
 	}
 	until(ctx, leaderTime, func(ctx context.Context) bool {
 		return each(l.running(), func(m *member) error {
-			if leaderOf(ctx, m) == "" {
+			if l.leaderOf(ctx, m) == "" {
 				return errors.New("not yet")
 			}
 			return nil
@@ -42,8 +42,8 @@ func (l *Lab) firstLeader(ctx context.Context) error {
 // leaderOf is the leader that a node follows, or itself if it is that. It is empty while there is something in
 // the node's log that it does not know to be committed: a leader takes no requests until the first entry of its
 // term is, and a follower may refuse a get until it has heard of one.
-func leaderOf(ctx context.Context, m *member) string {
-	says := askStatus(ctx, m.Client)
+func (l *Lab) leaderOf(ctx context.Context, m *member) string {
+	says := l.askStatus(ctx, m)
 	leader, _ := says["leader"].(string)
 	if says["commit_index"] != says["last_index"] {
 		return ""
@@ -57,7 +57,7 @@ func (l *Lab) leaderless(ctx context.Context) []*member {
 	defer cancel()
 	running := l.running()
 	if each(running, func(m *member) error {
-		if role := askStatus(ctx, m.Client)["role"]; role == nil || role == "leader" {
+		if role := l.askStatus(ctx, m)["role"]; role == nil || role == "leader" {
 			return errors.New("it may")
 		}
 		return nil
@@ -74,7 +74,7 @@ func (l *Lab) order(ctx context.Context, m *member, r wire.Request) (wire.Respon
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.client.limit())
 	defer cancel()
-	return askDirectly(ctx, m.Client, r)
+	return l.askDirectly(ctx, m, r)
 }
 
 // runLead gives the order that stands in for an election. The prompt's client hears of it, too. What is asked
@@ -88,9 +88,14 @@ func runLead(ctx context.Context, l *Lab, args []word) (string, error) {
 	if _, err := l.order(ctx, m, wire.Request{Op: "lead"}); err != nil {
 		return l.errorAnswer(err), nil
 	}
-	l.client.follow(m.ID)
-	until(ctx, statusTime, func(ctx context.Context) bool { return leaderOf(ctx, m) == m.ID })
+	l.expectLeader(ctx, m)
 	return "ok", nil
+}
+
+// expectLeader has the client ask a node first that is about to lead, and waits a little until it does.
+func (l *Lab) expectLeader(ctx context.Context, m *member) {
+	l.client.follow(m.ID)
+	until(ctx, statusTime, func(ctx context.Context) bool { return l.leaderOf(ctx, m) == m.ID })
 }
 
 // runSnapshot has a node take a snapshot, and says how far the last one goes: there is none where none is needed.

@@ -137,7 +137,7 @@ func TestTrace_shows_what_nodes_write_together_in_one_piece(t *testing.T) {
 	for _, m := range l.members {
 		all.Go(func() {
 			for range gets {
-				askDirectly(t.Context(), m.Client, wire.Request{Op: "get", Key: "x"})
+				l.askDirectly(t.Context(), m, wire.Request{Op: "get", Key: "x"})
 			}
 		})
 	}

@@ -70,7 +70,10 @@ func runProgram(ctx context.Context, l *Lab, args []word) (string, error) {
 func (l *Lab) programArgs(args []word) []string {
 	line := []string{args[0].text}
 	if l.opt.Stage < firstSession {
-		line = append(line, "-servers", l.members[0].Client)
+		line = append(line, "-servers", l.first[0].Client)
+	}
+	if l.authority != nil {
+		line = append(line, l.authority.flags(clientName)...)
 	}
 	for _, arg := range args[1:] {
 		line = append(line, arg.text)
@@ -81,7 +84,7 @@ func (l *Lab) programArgs(args []word) []string {
 // clientAddrs are the addresses at which nodes serve clients.
 func (l *Lab) clientAddrs() []string {
 	var addrs []string
-	for _, m := range l.members {
+	for _, m := range l.current() {
 		addrs = append(addrs, m.Client)
 	}
 	return addrs

@@ -175,13 +175,13 @@ func (p *prompt) interrupted() bool {
 func (l *Lab) banner() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Stage %d. ", l.opt.Stage)
-	if len(l.members) == 1 {
+	if len(l.first) == 1 {
 		fmt.Fprintf(&b, "One node, for clients at\n\n")
 	} else {
-		fmt.Fprintf(&b, "%d nodes, for clients at\n\n", len(l.members))
+		fmt.Fprintf(&b, "%d nodes, for clients at\n\n", len(l.first))
 	}
-	for _, m := range l.members {
-		fmt.Fprintf(&b, "  %s  %s\n", m.ID, m.Client)
+	for _, n := range l.first {
+		fmt.Fprintf(&b, "  %s  %s\n", n.ID, n.Client)
 	}
 	if l.byOrder() && !l.fresh {
 		fmt.Fprint(&b, "\nNobody leads, since the data is of an earlier run. See who has the best log (status, log n1), and order\n"+

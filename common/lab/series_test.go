@@ -88,7 +88,7 @@ func TestRead_from_stage_4_on_is_no_older_than_what_was_seen(t *testing.T) {
 	l.client.follow("n2")
 	run(t, l, "timeout 2s", "get x => 3") // of another, in time
 	require.Less(t, time.Since(began), defaultPatience)
-	resp, err := askDirectly(t.Context(), l.members[1].Client, wire.Request{Op: "get", Key: "x"}) // another client
+	resp, err := l.askDirectly(t.Context(), l.members[1], wire.Request{Op: "get", Key: "x"}) // another client
 	require.NoError(t, err)
 	require.Equal(t, "2", *resp.Value)
 }

@@ -98,6 +98,6 @@ func runSave(_ context.Context, l *Lab, args []word) (string, error) {
 		return "", err
 	}
 	_, err = fmt.Fprintf(f, "# A session with stage %d, nodes: %d.\n\n%s\n",
-		l.opt.Stage, len(l.members), strings.Join(l.session.lines, "\n"))
+		l.opt.Stage, len(l.first), strings.Join(l.session.lines, "\n"))
 	return "ok", errors.Join(err, f.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,13 +49,14 @@ func runStatus(ctx context.Context, l *Lab, args []word) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
-	rows := make([]statusRow, len(l.members))
+	all := l.all()
+	rows := make([]statusRow, len(all))
 	var wg sync.WaitGroup
-	for i, m := range l.members {
+	for i, m := range all {
 		wg.Go(func() {
 			rows[i] = statusRow{id: m.ID, process: m.state()}
 			if rows[i].process == "running" {
-				rows[i].says = askStatus(ctx, m.Client)
+				rows[i].says = l.askStatus(ctx, m)
 			}
 		})
 	}
@@ -123,8 +125,8 @@ func (c statusColumn) show(v any) string {
 const units = "KMGT"
 
 // askStatus is what a node says of itself; nil if it does not answer.
-func askStatus(ctx context.Context, addr string) map[string]any {
-	resp, err := askDirectly(ctx, addr, wire.Request{Op: "status"})
+func (l *Lab) askStatus(ctx context.Context, m *member) map[string]any {
+	resp, err := l.askDirectly(ctx, m, wire.Request{Op: "status"})
 	if err != nil {
 		return nil
 	}
@@ -143,11 +145,15 @@ func statusIn(resp wire.Response) map[string]any {
 }
 
 // askDirectly asks past all faults, over a connection of its own.
-func askDirectly(ctx context.Context, addr string, r wire.Request) (wire.Response, error) {
-	c, err := wire.Dial(ctx, addr)
-	if err != nil {
-		return wire.Response{}, err
+func (l *Lab) askDirectly(ctx context.Context, m *member, r wire.Request) (wire.Response, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", m.Client)
+	if err == nil {
+		conn, err = l.authority.prove(ctx, conn, m.ID)
 	}
+	if err != nil {
+		return wire.Response{}, fmt.Errorf("%w: %w", wire.ErrNotSent, err)
+	}
+	c := wire.New(conn)
 	defer c.Close()
 	return do(ctx, c, r)
 }

@@ -69,8 +69,18 @@ type Response struct {
 	Index       uint64  `json:"index,omitempty"`
 	StalenessMS *uint64 `json:"staleness_ms,omitempty"`
 
+	Members []Member `json:"members,omitempty"`
+
 	// Raw is the line as it came, without its newline.
 	Raw []byte `json:"-"`
+}
+
+// A Member is a server of the cluster. State says whether it is one, is to be one, or is to be none.
+type Member struct {
+	ID     string `json:"id"`
+	Peer   string `json:"peer"`
+	Client string `json:"client"`
+	State  string `json:"state"`
 }
 
 // An Error is what a server says in place of an answer. Every code but "timeout" is definite: nothing
