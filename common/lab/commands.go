@@ -51,6 +51,7 @@ func commands() []command {
 		{name: "kill", usage: "n1", help: "kill -9 its process", run: runKill},
 		{name: "restart", usage: "n1", help: "start it again, on its data; kill it first", run: runRestart},
 		{name: "restart", usage: "n1 among n1,n2,n3", help: "as one of these, if flags say who is", from: firstCluster, run: runRestart},
+		{name: "restart", usage: "n1 -FLAG VALUE ...", help: "with more flags, until it is killed", run: runRestart},
 		{name: "wipe", usage: "n1", help: "empty the directory of a dead node", from: firstDurable, run: runWipe},
 		{name: "pause", usage: "n1", help: "freeze it (SIGSTOP)", run: runPause},
 		{name: "resume", usage: "n1", help: "let it run on (SIGCONT)", run: runResume},
@@ -300,11 +301,18 @@ func runKill(_ context.Context, l *Lab, args []word) (string, error) {
 }
 
 func runRestart(ctx context.Context, l *Lab, args []word) (string, error) {
-	among := l.first
-	if len(args) > 1 && args[1].is("among") && l.opt.Stage >= firstCluster {
+	among, more, apart := l.first, []string(nil), false
+	switch {
+	case len(args) < 2:
+	case args[1].is("among") && l.opt.Stage >= firstCluster:
 		var err error
 		if among, err = l.some(args[2:]); err != nil {
 			return "", err
+		}
+		args, apart = args[:1], true
+	case strings.HasPrefix(args[1].text, "-"):
+		for _, w := range args[1:] {
+			more = append(more, w.text)
 		}
 		args = args[:1]
 	}
@@ -312,10 +320,10 @@ func runRestart(ctx context.Context, l *Lab, args []word) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := l.startNode(ctx, m, among); err != nil {
+	if err := l.startNode(ctx, m, among, more...); err != nil {
 		return "", err
 	}
-	if len(among) == len(l.first) {
+	if !apart {
 		l.meet(ctx)
 	}
 	return "ok", nil

@@ -429,7 +429,7 @@ func list(nodes []Node) string {
 }
 
 // startNode starts a node's process, after killing the one that may run, and waits until it listens.
-func (l *Lab) startNode(ctx context.Context, m *member, among []Node) error {
+func (l *Lab) startNode(ctx context.Context, m *member, among []Node, more ...string) error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if l.isClosed() {
@@ -440,7 +440,7 @@ func (l *Lab) startNode(ctx context.Context, m *member, among []Node) error {
 			return fmt.Errorf("%s: %w", m.ID, err)
 		}
 	}
-	p, err := launch(l.opt.Bin, m.ID, l.flags(m, among),
+	p, err := launch(l.opt.Bin, m.ID, append(l.flags(m, among), more...),
 		func(lines []string) {
 			for i, line := range lines {
 				lines[i] = m.ID + " | " + line

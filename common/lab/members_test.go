@@ -120,6 +120,14 @@ func TestRestart_among_some_starts_a_node_that_knows_no_others(t *testing.T) {
 	require.EqualError(t, err, `what is "among n1" for?`)
 }
 
+func TestRestart_with_more_flags_gives_them_to_the_node_until_it_is_killed(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, Options{Stage: 2, Nodes: 3})
+	run(t, l, "restart n3 -leader n3 => ok", "put x 1 @n3 => ok", "restart n3 => ok", "put x 2 @n3 => error not_leader")
+	_, err := l.Run(t.Context(), "restart n3 -frob")
+	require.ErrorContains(t, err, "n3 does not start: exit status 2")
+}
+
 func TestTLS_is_spoken_by_nodes_and_clients_and_leaves_no_file(t *testing.T) {
 	t.Setenv("FAKE_ELECTED", "n1")
 	dir := t.TempDir()
