@@ -181,7 +181,7 @@ func TestWriters_end_where_there_is_no_leader(t *testing.T) {
 	defer cancel()
 	var asked atomic.Int32
 	addr := listen(t, answering(func(string) string {
-		if asked.Add(1) == 10*fillConns { // each has looked for a leader by then
+		if asked.Add(1) == 60 { // each of ten writers has looked for a leader by then
 			cancel()
 		}
 		return `{"id":1,"ok":false,"error":{"code":"unavailable"}}`
