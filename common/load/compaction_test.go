@@ -177,9 +177,15 @@ func TestCompaction_puts_again_what_was_refused(t *testing.T) {
 }
 
 func TestWriters_end_where_there_is_no_leader(t *testing.T) {
-	addr := listen(t, answering(func(string) string { return `{"id":1,"ok":false,"error":{"code":"unavailable"}}` }))
-	ctx, cancel := context.WithTimeout(context.Background(), 2*leaderPause)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	var asked atomic.Int32
+	addr := listen(t, answering(func(string) string {
+		if asked.Add(1) == 60 { // each of ten writers has looked for a leader by then
+			cancel()
+		}
+		return `{"id":1,"ok":false,"error":{"code":"unavailable"}}`
+	}))
 	w := &writers{load: load{op: "put", size: 10, keys: 5}, addrs: []string{addr}, leader: addr}
 	require.NoError(t, w.start(ctx, 10))
 	puts, err := w.wait()

@@ -605,8 +605,11 @@ func FuzzOpenDisk(f *testing.F) {
 			}
 			log := coreOf(m).Log()
 			last := log[len(log)-1].Index
-			if last == math.MaxUint64 || m.hard.Term == math.MaxUint64 || m.snapshot.LastIncludedTerm > m.hard.Term {
-				continue // nobody counts so far, or saves a snapshot before its term
+			if last == math.MaxUint64 || m.hard.Term == math.MaxUint64 {
+				continue // nobody counts so far
+			}
+			if s := m.snapshot; s.LastIncludedIndex > 0 && (s.LastIncludedTerm == 0 || s.LastIncludedTerm > m.hard.Term) {
+				continue // nobody saves a snapshot before its term
 			}
 			more := newTerm(m.hard.Term+1, last+1, 5)
 			require.NoError(t, d.save(more.hard, more.entries))
