@@ -11,6 +11,8 @@
 //	r.Read()             a client wants to read
 //	r.Campaign()         the operator wants this node to lead
 //	r.Compact(s, keep)   entries up to here are not needed any more
+//	r.Change(members)    the operator wants other members
+//	r.Transfer(id)       the operator wants another node to lead
 //	r.Ready()            what must be saved, sent and applied
 //
 // Names are those of Figures 2 and 13 of the paper, and each handler is one of their boxes:
@@ -22,6 +24,7 @@
 //	rules for leaders    replication.go, replicate, handleAppendEntriesReply, advanceCommit
 //	rules for all        raft.go, Step and Ready
 //	InstallSnapshot RPC  snapshot.go, handleInstallSnapshot
+//	§6, membership       membership.go, Change, goOn, extend, retract
 package raft
 
 import (
