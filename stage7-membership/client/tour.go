@@ -121,7 +121,9 @@ func (t *tour) learn(n *node, resp api.Response, err *api.Error) {
 	switch {
 	case !t.forLeader():
 	case err == nil:
-		c.leader = n
+		if slices.Contains(c.nodes, n) { // it may be no member any more
+			c.leader = n
+		}
 	case err.Leader != "":
 		c.leader = c.at(err.Leader)
 	case c.leader == n && !slices.Contains(final, err.Code):

@@ -477,10 +477,9 @@ func TestLinks_follow_the_configuration(t *testing.T) {
 		a, b := o.open("c", "n1", "n2", "n3"), o.open("c", "n2", "n1")
 		time.Sleep(2 * maxPause)
 		require.Equal(t, 1, a.Up())
-		old := a.links["n2"]
+		old := a.linkTo("n2")
 		a.Follow([]raft.Member{{ID: "n1", Peer: "n1"}, {ID: "n2", Peer: "n2"}}) // n3 goes, n2 stays
-		require.Same(t, old, a.links["n2"])
-		require.Len(t, a.links, 1)
+		require.Same(t, old, a.linkTo("n2"))
 
 		l, err := o.Listen("elsewhere")
 		require.NoError(t, err)
@@ -490,7 +489,7 @@ func TestLinks_follow_the_configuration(t *testing.T) {
 		a.Follow([]raft.Member{{ID: "n2", Peer: "elsewhere"}})
 		time.Sleep(2 * maxPause)
 		require.Error(t, old.life.Err())
-		require.Equal(t, "elsewhere", a.links["n2"].addr)
+		require.Equal(t, "elsewhere", a.linkTo("n2").addr)
 		a.Send("n2", []byte("there\n"))
 		require.Equal(t, []string{"n1: there"}, b.take())
 
@@ -499,13 +498,24 @@ func TestLinks_follow_the_configuration(t *testing.T) {
 		require.Equal(t, 1, a.Up(), "it calls this one still")
 		b.Close()
 		time.Sleep(2 * maxPause)
-		require.Empty(t, a.links)
-		require.Empty(t, a.callers)
-		require.Empty(t, a.seen)
+		require.Zero(t, a.remembers())
 	})
 }
 
 // A stranger may know of a change that this node has not heard of: it may be this one that lags.
+// remembers is how much the links keep of others.
+func (p *Peers) remembers() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.links) + len(p.callers) + len(p.seen)
+}
+
+func (p *Peers) linkTo(id string) *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.links[id]
+}
+
 func TestStranger_that_calls_gets_answers(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		a, b := o.open("c", "n1"), o.open("c", "n4", "n1")
@@ -517,7 +527,7 @@ func TestStranger_that_calls_gets_answers(t *testing.T) {
 		require.Equal(t, "disk of n4", a.Directory("n4"))
 		b.Close()
 		time.Sleep(2 * maxPause)
-		require.Empty(t, a.links)
+		require.Zero(t, a.remembers())
 		require.Empty(t, a.Directory("n4"))
 	})
 }
