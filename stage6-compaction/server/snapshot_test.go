@@ -444,24 +444,26 @@ func TestLeader_knows_that_it_leads_while_a_snapshot_is_all_that_it_sends(t *tes
 	embark(t, 3, 1, func(t *testing.T, s *sea) {
 		s.lead("n1")
 		s.isolate("n3")
-		for i := range 20 {
+		for i := range 30 {
 			resp, _ := s.ask("n1", put(fmt.Sprint(i), strings.Repeat("x", api.MaxValue)), time.Second)
 			require.True(t, resp.OK)
 		}
 		s.at("n1").Snapshot()
 		s.sink("n2")
-		s.calm()
-		s.change(func() { s.slow["n1>n3"] = 400 * time.Millisecond })
-		time.Sleep(2 * maxPause)
+		s.change(func() {
+			clear(s.alone)
+			s.slow["n1>n3"] = 400 * time.Millisecond
+		})
+		time.Sleep(3 * maxPause)
 		require.Zero(t, s.status("n3").SnapshotIndex, "it is on its way")
-		resp := s.at("n1").Read(api.Request{ID: 1, Op: api.Get, Key: "0", MaxStalenessMS: new(uint64(1000))})
+		resp := s.at("n1").Read(api.Request{ID: 1, Op: api.Get, Key: "0", MaxStalenessMS: new(uint64(2000))})
 		require.True(t, resp.OK, "%v", resp.Error)
-		resp, _ = s.ask("n1", api.Request{ID: 1, Op: api.Get, Key: "0"}, time.Second)
+		resp, _ = s.ask("n1", api.Request{ID: 1, Op: api.Get, Key: "0", TimeoutMS: 2000}, 3*time.Second)
 		require.True(t, resp.OK, "%v", resp.Error)
 		require.Zero(t, s.status("n3").SnapshotIndex, "it is still on its way")
 		time.Sleep(40 * time.Second)
 		require.NotZero(t, s.status("n3").SnapshotIndex)
-		require.EqualValues(t, 21, s.status("n3").AppliedIndex)
+		require.EqualValues(t, 31, s.status("n3").AppliedIndex)
 	})
 }
 
