@@ -18,7 +18,7 @@ ONLY     := $(if $(ONE),-stage $(STAGE))
 
 FUZZTIME ?= 30s
 
-.PHONY: help run test race soak bugs lint fuzz bench diff carry
+.PHONY: help run test race soak matrix bugs lint fuzz bench diff carry
 
 help: ## say what there is (this)
 	@awk -F ' ## ' '/^[a-z]+:.* ## /{split($$1, t, ":"); printf "  make %-6s %s\n", t[1], $$2}' Makefile
@@ -43,6 +43,9 @@ soak: ## STAGE=n run the tests of a stage again and again: takes long
 	for i in $$(seq $$(getconf _NPROCESSORS_ONLN)); do sh -c 'while :; do :; done' & busy="$$busy $$!"; done; \
 	go test -count=10 -timeout=60m $(PACKAGES)
 	SOAK=1 go test -count=1 -timeout=60m -v -run '^TestSoak_' $(PACKAGES)
+
+matrix: ## play each scene in each stage, and print how it ends: takes two minutes
+	@go run ./common/matrix
 
 bugs: ## [STAGE=n] [NEW=1] [ONEIN=1] put each known bug in, and see the tests catch it; NEW: only what a stage does not share with the one before; ONEIN: a sample
 	@go run ./common/bugs $(ONLY) $(if $(NEW),-new) $(if $(ONEIN),-one-in $(ONEIN))

@@ -232,11 +232,15 @@ func (l *Lab) met(ctx context.Context) bool {
 	}) == nil
 }
 
+// statusPause is how often all nodes are asked how they are: seldom, since each answer costs them more than a
+// heartbeat does.
+const statusPause = 40 * time.Millisecond
+
 // until waits for something to hold, for the time most.
 func until(ctx context.Context, most time.Duration, holds func(context.Context) bool) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	again := time.NewTicker(waitPause)
+	again := time.NewTicker(statusPause)
 	defer again.Stop()
 	for !holds(ctx) {
 		select {

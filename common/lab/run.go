@@ -10,7 +10,7 @@ import (
 const (
 	// waitTime is how long "wait" repeats a command, and waitPause how often.
 	waitTime  = 5 * time.Second
-	waitPause = 10 * time.Millisecond
+	waitPause = 20 * time.Millisecond
 
 	// maxShown is how much of an answer a message about a failed expectation repeats, in characters.
 	maxShown = 300
