@@ -487,7 +487,7 @@ func dialTCP(t *testing.T, addr string) *user {
 
 func TestServer_is_heard_by_a_client_that_sends_10_MB_in_a_line(t *testing.T) {
 	_, addr := tcp(t)
-	for range 20 {
+	for range 5 {
 		u := dialTCP(t, addr)
 		if _, err := u.Write([]byte(strings.Repeat("x", 10<<20))); err != nil {
 			// We may close while it still sends, but not before it could hear why.

@@ -100,7 +100,7 @@ var compactions = []saving{
 }
 
 func TestDisk_has_all_that_it_promised_after_any_two_failures_of_compactions(t *testing.T) {
-	explore(t, compactions, 14, 1)
+	explore(t, compactions, 10, 1)
 }
 
 func TestSoak_disk_has_all_that_it_promised_of_compactions(t *testing.T) {
@@ -289,7 +289,7 @@ func TestStart_that_cannot_read_the_snapshot_fails_and_cuts_nothing(t *testing.T
 func TestCompaction_may_leave_more_than_one_save_writes(t *testing.T) {
 	sys := crash.New(1)
 	savings := []saving{newTerm(1, 1, 0, 0)}
-	for i := range raft.Index(40) {
+	for i := range raft.Index(24) {
 		savings = append(savings, more(1, 3+i, maxSave/20))
 	}
 	want := saveAll(t, sys, append(savings, take(2, 1))...)
