@@ -14,7 +14,7 @@ import (
 )
 
 // visible are the entries that the top of the workbook may have.
-var visible = regexp.MustCompile(`^(README\.md|Makefile|go\.mod|go\.sum|common|stage[0-7]-.*)$`)
+var visible = regexp.MustCompile(`^(README\.md|RULES\.md|DIFFERENCES\.md|Makefile|go\.mod|go\.sum|common|stage[0-7]-.*)$`)
 
 // pure are the packages that the algorithm may use. None of them knows of time,
 // network, files, randomness, locks or goroutines.
@@ -58,7 +58,7 @@ func (w workbook) borderProblems() ([]string, error) {
 	}
 	for _, name := range top {
 		if !visible.MatchString(name) {
-			problems = append(problems, name+": does not belong at the top, only README.md, Makefile, go.mod, go.sum, common and the stages do")
+			problems = append(problems, name+": does not belong at the top, only README.md, RULES.md, DIFFERENCES.md, Makefile, go.mod, go.sum, common and the stages do")
 		}
 	}
 	files, err := tree.Files(w.root, ".")

@@ -11,6 +11,8 @@ const bordered = `-- go.mod --
 module raftworkbook
 -- README.md --
 # Workbook
+-- RULES.md --
+# Rules
 -- common/lab/lab.go --
 package lab
 
@@ -68,7 +70,7 @@ func TestBorders_name_whoever_crosses_one(t *testing.T) {
 		{"raft starts a goroutine", "stage0-server/raft/log.go", "package raft\nfunc f() {\n\tgo f()\n}",
 			"line 3 starts a goroutine: the algorithm starts none"},
 		{"something else is at the top", "notes.txt", "",
-			"does not belong at the top, only README.md, Makefile, go.mod, go.sum, common and the stages do"},
+			"does not belong at the top, only README.md, RULES.md, DIFFERENCES.md, Makefile, go.mod, go.sum, common and the stages do"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := plant(t, bordered)

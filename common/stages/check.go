@@ -18,12 +18,12 @@ func (w workbook) check(out io.Writer) error {
 		fmt.Fprintln(out, p)
 	}
 	if n := len(problems); n > 0 {
-		return fmt.Errorf("steps, chapters and borders do not hold: %d found", n)
+		return fmt.Errorf("steps, chapters, rules and borders do not hold: %d found", n)
 	}
 	return nil
 }
 
-// problems returns what is wrong with the steps, the chapters and the borders, a message each.
+// problems returns what is wrong with the steps, the chapters, the rules and the borders, a message each.
 func (w workbook) problems() ([]string, error) {
 	steps, err := w.stepProblems()
 	if err != nil {
@@ -33,8 +33,12 @@ func (w workbook) problems() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	rows, err := w.ruleProblems()
+	if err != nil {
+		return nil, err
+	}
 	borders, err := w.borderProblems()
-	return slices.Concat(steps, chapters, borders), err
+	return slices.Concat(steps, chapters, rows, borders), err
 }
 
 // stepProblems holds steps.txt against each pair of neighbouring stages.

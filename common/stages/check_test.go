@@ -19,6 +19,8 @@ func TestWorkbook_agrees_with_its_steps_and_borders(t *testing.T) {
 // small is a workbook of two stages in which everything is right.
 const small = `-- go.mod --
 module raftworkbook
+-- RULES.md --
+# Rules
 -- common/tool/tool.go --
 package tool
 -- stage0-server/README.md --

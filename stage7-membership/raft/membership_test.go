@@ -645,6 +645,21 @@ func TestLeader_that_is_removed_leads_until_that_is_committed(t *testing.T) {
 	}
 }
 
+// §6: whoever is in one of the two sets may lead while both count.
+func TestNode_of_either_set_may_lead_while_two_sets_count(t *testing.T) {
+	for _, c := range []Configuration{joint("n1", "n2"), joint("n2", "n1")} {
+		r := New(options("n1", 0).Options, HardState{Term: 1}, Snapshot{}, []Entry{configured(1, 1, of(ids(c.Voters))), configured(2, 1, c)})
+		r.Ready()
+		ticks(r, 29)
+		r.Tick()
+		requireSame(t, []Message{wonders("n1", "n2", 1, 2, 1)}, ready(r).Messages)
+		r.Step(would("n2", "n1", 1, true))
+		r.Ready()
+		r.Step(voted("n2", "n1", 2, true))
+		require.Equal(t, Leader, r.role, &c)
+	}
+}
+
 // D§4.2.2. It may be the only one that can lead: until it is committed that it does not count.
 func TestNode_that_has_removed_itself_may_lead_until_that_is_committed(t *testing.T) {
 	log := []Entry{configured(1, 1, of("n1 n2")), configured(2, 1, joint("n1 n2", "n2")), configured(3, 1, of("n2"))}
