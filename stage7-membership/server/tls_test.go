@@ -245,7 +245,6 @@ func TestAttackers_at_the_port_for_clients_are_refused_in_one_line_each(t *testi
 		conn, err := v.dialAs(v.issue("somebody", "client", time.Hour), "n1")
 		require.NoError(t, err)
 		u := &user{conn, bufio.NewReader(conn), t}
-		time.Sleep(time.Minute) // longer than any handshake may take
 		u.send(`{"id":1,"op":"put","key":"k","value":"v"}` + "\n")
 		u.hears(`{"id":1,"ok":true}`)
 		u.Close()
