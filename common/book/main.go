@@ -45,8 +45,12 @@ import (
 	"raftworkbook/common/stages/tree"
 )
 
+// verbose shows each command when it is done.
+var verbose bool
+
 func main() {
 	number := flag.Int("stage", -1, "the stage's `number`; all of them, and the README, if left out")
+	flag.BoolVar(&verbose, "v", false, "show each command, and how long it takes")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: book [-stage N]")

@@ -121,8 +121,12 @@ func (s *session) carryOut(ctx context.Context, b block, steps []step) error {
 		results = append(results, r)
 		shown = shown || st.want != nil
 		elsewhere := i+1 < len(steps) && steps[i+1].prompt != "$"
+		began := time.Now()
 		if err := s.step(ctx, b, r, elsewhere); err != nil {
 			return err
+		}
+		if verbose {
+			fmt.Printf("%s:%d: %s %s (%.1fs)\n", s.path, r.line, r.prompt, r.typed, time.Since(began).Seconds())
 		}
 	}
 	if err := s.settleShell(ctx); err != nil {
