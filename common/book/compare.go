@@ -69,17 +69,15 @@ func tails(lines []string) [][]string {
 	return all
 }
 
-// within tells whether got has the wanted lines, in their order.
+// within tells whether got has the wanted lines, in their order, whatever else it has.
 func within(want, got []string) bool {
+	want = slices.DeleteFunc(slices.Clone(want), func(line string) bool { return line == "" || line == anyLines })
 	for _, line := range got {
-		if len(want) > 0 && want[0] == anyLines {
-			want = want[1:]
-		}
-		if len(want) > 0 && (want[0] == line) {
+		if len(want) > 0 && want[0] == line {
 			want = want[1:]
 		}
 	}
-	return len(want) == 0 || slices.Equal(want, []string{anyLines})
+	return len(want) == 0
 }
 
 // inCommon is the length of the longest text that is part of want[i:] and of got[j:], for each i and j.

@@ -15,7 +15,7 @@ const (
 	// commandTime is how long a command may take, and stillTime how long one is waited for when the next line
 	// is typed elsewhere.
 	commandTime = 2 * time.Minute
-	stillTime   = 2 * time.Second
+	stillTime   = 10 * time.Second
 
 	// traceTime is how long terminals are watched for what should have come of a block.
 	traceTime = 5 * time.Second
