@@ -202,8 +202,13 @@ func hereDocument(command string) string {
 
 var (
 	sceneName = regexp.MustCompile("^`([a-z0-9-]+\\.scene)`$")
-	fileName  = regexp.MustCompile("(?s)From\\s`([a-z]+/testdata/[^`]+)`")
+	fileName  = regexp.MustCompile("(?:From\\s`|\\]\\()([a-z]+/testdata/[^`)]+)[`)]")
+	// traceHead is the beginning of an event of a node that runs.
+	traceHead = regexp.MustCompile(`^\w+ +at +[0-9]`)
 )
+
+// isTrace tells whether the block is the trace of a node that runs in a terminal.
+func (b block) isTrace() bool { return len(b.lines) > 0 && traceHead.MatchString(b.lines[0]) }
 
 // scene is the scene that the block shows, played; empty if none.
 func (b block) scene() string {

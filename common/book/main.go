@@ -15,8 +15,9 @@
 //   - All else is what the command above it writes; a line "..." stands for any lines.
 //   - A block with no commands after one with nothing but commands is what came of them. It may leave lines out,
 //     and may be what the shell and the lab said, or what one terminal did.
+//   - A trace, a block that begins like "n1   at  2s", is what one of the terminals shows.
 //   - A block under a paragraph that is the name of a scene is that scene, played; under one that names a file of
-//     testdata, with "From", it is part of that file.
+//     testdata, with a link or "From", it is part of that file.
 //
 // At a heading all terminals are closed. What differs from run to run, a time or a checksum, is made equal
 // (compare.go). Comments that are not shown say what else there is to know. The last one holds commands, and

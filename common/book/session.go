@@ -91,7 +91,8 @@ func (s *session) play(ctx context.Context) (err error) {
 func (s *session) block(ctx context.Context, b block) error {
 	steps := b.steps()
 	if scene := b.scene(); scene != "" {
-		typed := fmt.Sprintf("%s lab -scene %s/scenes/%s", s.startLab, s.stage, scene)
+		// What comes late, or of the nodes, has no place of its own in it, and is on standard error.
+		typed := fmt.Sprintf("%s lab -scene %s/scenes/%s 2>/dev/null", s.startLab, s.stage, scene)
 		steps = []step{{line: b.line, prompt: "$", typed: typed, want: b.lines}}
 	}
 	switch {
@@ -102,7 +103,7 @@ func (s *session) block(ctx context.Context, b block) error {
 		s.compareFile(b)
 	case len(steps) > 0:
 		return s.carryOut(ctx, b, steps)
-	case s.due != nil && b.language == "":
+	case s.due != nil && b.language == "", b.isTrace():
 		return s.compareDue(ctx, b)
 	}
 	return nil
@@ -368,10 +369,10 @@ func (s *session) compareDue(ctx context.Context, b block) error {
 		return nil
 	}
 	want := settle(b.lines, b.mark.varies)
-	var best []string
+	var best []string // what comes nearest
 	for end := time.Now().Add(traceTime); ; {
 		most := -1
-		for _, got := range s.seen() {
+		for _, got := range s.seen(b.isTrace()) {
 			settled := settle(got, b.mark.varies)
 			if within(want, settled) {
 				s.compared += len(s.due)
@@ -391,15 +392,19 @@ func (s *session) compareDue(ctx context.Context, b block) error {
 }
 
 // seen is all that may have come of the commands that are due: what they answered, and what each screen shows
-// since.
-func (s *session) seen() [][]string {
+// since, or, if wanted, all that it shows.
+func (s *session) seen(whole bool) [][]string {
 	var answers []string
 	for _, r := range s.due {
 		answers = append(answers, r.output()...)
 	}
 	all := [][]string{answers}
 	for _, t := range s.terminals {
-		text, _ := t.from(s.screens[t])
+		begin := s.screens[t]
+		if whole {
+			begin = 0
+		}
+		text, _ := t.from(begin)
 		all = append(all, atLab(s.lines(text)))
 	}
 	return all
