@@ -1,61 +1,70 @@
 package main
 
 import (
-	"errors"
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
+	"runtime"
+	"sync"
 	"syscall"
 	"unsafe"
 )
 
-// apartEnv is set where this program runs apart.
+// apartEnv is set, to the name of its stage, where a chapter is played apart.
 const apartEnv = "BOOK_APART"
 
-// apart runs the program once more, with a network and processes of its own: there all ports are free, and
-// nothing outlives it. Where the system does not allow that it is not done, and the program goes on here.
-func apart() (status int, done bool) {
-	if os.Getenv(apartEnv) != "" {
-		if err := raiseLoopback(); err != nil {
-			fmt.Fprintln(os.Stderr, "book: no loopback:", err)
-			return 1, true
-		}
-		return 0, false
+// isApart tells whether this process plays one chapter for another, and which. It has a network and processes of
+// its own: there all ports are free, and nothing outlives it.
+func isApart() (stage string, ok bool) {
+	stage, ok = os.LookupEnv(apartEnv)
+	if !ok {
+		return "", false
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return 0, false
+	if err := raiseLoopback(); err != nil {
+		fmt.Fprintln(os.Stderr, "book: no loopback:", err)
+		os.Exit(1)
 	}
-	cmd := exec.Command(self, os.Args[1:]...)
-	cmd.Env = append(os.Environ(), apartEnv+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	os.Unsetenv(apartEnv) // a chapter may start this program
+	return stage, true
+}
+
+// canBeApart tells whether the system allows that.
+var canBeApart = sync.OnceValue(func() bool {
+	cmd := apart(exec.Command("true"))
+	return cmd.Run() == nil
+})
+
+func apart(cmd *exec.Cmd) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 		Pdeathsig:   syscall.SIGKILL,
 	}
-	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupts)
-	if cmd.Start() != nil {
-		return 0, false
+	return cmd
+}
+
+// checkApart is check, in a process that is apart.
+func (c chapter) checkApart(ctx context.Context, _ string) (tally, error) {
+	runtime.LockOSThread() // the process ends with the thread that started it
+	defer runtime.UnlockOSThread()
+	self, err := os.Executable()
+	if err != nil {
+		return tally{}, err
 	}
-	go func() {
-		for sig := range interrupts {
-			cmd.Process.Signal(sig)
-		}
-	}()
-	err = cmd.Wait()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, true
-	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return exit.ExitCode(), true
+	cmd := apart(exec.CommandContext(ctx, self, os.Args[1:]...))
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Env = append(os.Environ(), apartEnv+"="+c.stage)
+	cmd.Stderr = os.Stderr
+	output, err := cmd.Output()
+	if err != nil {
+		return tally{}, err
 	}
-	return 1, true
+	var t tally
+	err = json.Unmarshal(output, &t)
+	return t, err
 }
 
 // raiseLoopback brings the loopback interface up, which a new network has down.

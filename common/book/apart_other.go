@@ -2,5 +2,13 @@
 
 package main
 
-// apart does nothing: only Linux has networks of one's own for everybody.
-func apart() (status int, done bool) { return 0, false }
+import "context"
+
+// Only Linux has networks of one's own for everybody.
+func isApart() (stage string, ok bool) { return "", false }
+
+func canBeApart() bool { return false }
+
+func (c chapter) checkApart(ctx context.Context, root string) (tally, error) {
+	return c.check(ctx, root)
+}

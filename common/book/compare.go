@@ -14,13 +14,14 @@ var fleeting = []struct {
 	pattern *regexp.Regexp
 	equal   string
 }{
-	{regexp.MustCompile(`\(\d+\.\d+s\)`), "(TIME)"},                           // how long a test took
-	{regexp.MustCompile(`\b(real|user|sys)\s+\d+m\d+\.\d+s`), "$1 TIME"},      // what bash's time says
-	{regexp.MustCompile(`\bat +[\d.]+(µs|ms|s|m[\d.]+s)$`), "at TIME"},        // when an event of a trace was
-	{regexp.MustCompile(`outdated by \d+ ms`), "outdated by TIME"},            //
-	{regexp.MustCompile(`127\.0\.0\.1:\d+->`), "127.0.0.1:PORT->"},            // the port of a connection that goes out
-	{regexp.MustCompile(`^[0-9a-f]{8} \{`), "SUM {"},                          // the checksum of a line on disk
-	{regexp.MustCompile(`^(n\d+ +running +.*?) +\d[\d. KM-]*$`), "$1 COUNTS"}, // status: how far each is just now
+	{regexp.MustCompile(`\(\d+\.\d+s\)`), "(TIME)"},                      // how long a test took
+	{regexp.MustCompile(`\b(real|user|sys)\s+\d+m\d+\.\d+s`), "$1 TIME"}, // what bash's time says
+	{regexp.MustCompile(`\bat +[\d.]+(µs|ms|s|m[\d.]+s)$`), "at TIME"},   // when an event of a trace was
+	{regexp.MustCompile(`outdated by \d+ ms`), "outdated by TIME"},       //
+	{regexp.MustCompile(`127\.0\.0\.1:\d+->`), "127.0.0.1:PORT->"},       // the port of a connection that goes out
+	{regexp.MustCompile(`^[0-9a-f]{8} \{`), "SUM {"},                     // the checksum of a line on disk
+	// Of a status the names, the role, and who leads: how far each is, and in which term, is of the moment.
+	{regexp.MustCompile(`^(n\d+ +running +\w+)( +\d+)?( +(?:n\d+|-)) [\d. KM-]+$`), "$1$3 COUNTS"},
 }
 
 // settled are the words of a line, with all that is fleeting, or varies, made equal.

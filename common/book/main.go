@@ -13,8 +13,8 @@
 //     paragraph that begins in bold) has a new lab of the chapter's stage, unless it starts one itself.
 //   - A line "^C" is Ctrl-C: in the shell, if something runs there, or in the terminal that was opened last.
 //   - All else is what the command above it writes; a line "..." stands for any lines.
-//   - A block with no commands after one with nothing but commands is what came of them. It may leave lines out,
-//     and may be what the shell and the lab said, or what one terminal did.
+//   - A block with no commands after blocks with nothing but commands is what came of them. It may leave lines
+//     out, and may be what the shell and the lab said, or what one terminal did.
 //   - A trace, a block that begins like "n1   at  2s", is what one of the terminals shows.
 //   - A block under a paragraph that is the name of a scene is that scene, played; under one that names a file of
 //     testdata, with a link or "From", it is part of that file.
@@ -33,6 +33,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -54,14 +55,16 @@ func main() {
 	flag.BoolVar(&verbose, "v", false, "show each command, and how long it takes")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: book [-stage N]")
+		fmt.Fprintln(os.Stderr, "usage: book [-stage N] [-v]")
 		os.Exit(2)
 	}
-	if status, done := apart(); done {
-		os.Exit(status)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *number, os.Stdout)
+	var err error
+	if stage, ok := isApart(); ok {
+		err = runApart(ctx, stage, os.Stdout)
+	} else {
+		err = run(ctx, *number, os.Stdout)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "book:", err)
@@ -79,30 +82,85 @@ func run(ctx context.Context, number int, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := portsAreFree(); err != nil {
+	if err := portsAreFree(); !canBeApart() && err != nil {
 		return err
 	}
+	results := playAll(ctx, root, chapters)
 	var all tally
-	for _, c := range chapters {
-		began := time.Now()
-		t, err := c.check(ctx, root)
-		if err != nil {
-			return err
+	for i, c := range chapters {
+		r := <-results[i]
+		if r.err != nil {
+			return fmt.Errorf("%s: %w", c.path, r.err)
 		}
-		for _, p := range t.problems {
+		for _, p := range r.Problems {
 			fmt.Fprintln(out, p)
 		}
-		fmt.Fprintf(out, "%-42s %s, %v\n", c.path, t.counts(), time.Since(began).Round(100*time.Millisecond))
-		all.add(t)
+		fmt.Fprintf(out, "%-34s %s; %3.0f s\n", c.path, r.counts(), r.took.Seconds())
+		all.add(r.tally)
 	}
-	fmt.Fprintf(out, "\n%-42s %s\n", "in all", all.counts())
-	for _, l := range all.leftOut {
-		fmt.Fprintln(out, "  left out:", l)
+	fmt.Fprintf(out, "%-34s %s\n", "in all", all.counts())
+	for _, l := range all.LeftOut {
+		fmt.Fprintln(out, "left out:", l)
 	}
-	if n := len(all.problems); n > 0 {
+	for _, l := range all.Uncompared {
+		fmt.Fprintln(out, "not compared:", l)
+	}
+	if n := len(all.Problems); n > 0 {
 		return fmt.Errorf("%d of what the chapters say is not so", n)
 	}
 	return nil
+}
+
+// atOnce is how many chapters are played at once where each has a network of its own: most of their time
+// they wait.
+const atOnce = 3
+
+// A played is what came of a chapter.
+type played struct {
+	tally
+	took time.Duration
+	err  error
+}
+
+// playAll plays the chapters, and returns a channel for each.
+func playAll(ctx context.Context, root string, chapters []chapter) []chan played {
+	check, places := chapter.check, make(chan struct{}, 1)
+	if canBeApart() {
+		check, places = chapter.checkApart, make(chan struct{}, atOnce)
+	}
+	var results []chan played
+	for range chapters {
+		results = append(results, make(chan played, 1))
+	}
+	go func() {
+		for i, c := range chapters {
+			places <- struct{}{}
+			go func() {
+				began := time.Now()
+				t, err := check(c, ctx, root)
+				results[i] <- played{t, time.Since(began), err}
+				<-places
+			}()
+		}
+	}()
+	return results
+}
+
+// runApart plays one chapter for the process that started this one.
+func runApart(ctx context.Context, stage string, out io.Writer) error {
+	root, err := tree.Root(".")
+	if err != nil {
+		return err
+	}
+	c, err := readChapter(root, stage)
+	if err != nil {
+		return err
+	}
+	t, err := c.check(ctx, root)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(t)
 }
 
 // chaptersOf reads the chapter of one stage, or of all.
@@ -152,8 +210,8 @@ func (c chapter) check(ctx context.Context, root string) (tally, error) {
 	}
 	t := play(ctx, c, work, tmp)
 	missing, count := named.missing(c)
-	t.problems = append(missing, t.problems...)
-	t.named = count
+	t.Problems = append(missing, t.Problems...)
+	t.Named = count
 	return t, ctx.Err()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,8 +40,10 @@ type session struct {
 	labPart   int
 	typed     int // lines at the prompt of labs
 
-	// due are the results of a block of commands whose output is yet to follow.
+	// due are the results of commands whose output is yet to follow.
 	due     []*result
+	duePart int
+	told    bool              // whether some of it has followed
 	screens map[*terminal]int // where it began on each screen
 
 	tally
@@ -56,7 +59,7 @@ type result struct {
 // play types all commands of the chapter.
 func play(ctx context.Context, c chapter, work, tmp string) tally {
 	s := &session{chapter: c, work: work, tmp: tmp, startLab: "go run ./" + c.stage, limit: commandTime}
-	s.problems = append(s.problems, c.wrong...)
+	s.Problems = append(s.Problems, c.wrong...)
 	if err := s.play(ctx); err != nil && ctx.Err() == nil {
 		s.problem(1, "%v", err)
 	}
@@ -111,9 +114,11 @@ func (s *session) block(ctx context.Context, b block) error {
 
 // carryOut carries out the steps of a block.
 func (s *session) carryOut(ctx context.Context, b block, steps []step) error {
-	s.due, s.screens = nil, map[*terminal]int{}
-	for _, t := range s.terminals {
-		s.screens[t] = t.size()
+	if s.due == nil || s.told || s.duePart != b.part {
+		s.due, s.duePart, s.told, s.screens = nil, b.part, false, map[*terminal]int{}
+		for _, t := range s.terminals {
+			s.screens[t] = t.size()
+		}
 	}
 	var results []*result
 	shown := false
@@ -127,7 +132,7 @@ func (s *session) carryOut(ctx context.Context, b block, steps []step) error {
 			return err
 		}
 		if verbose {
-			fmt.Printf("%s:%d: %s %s (%.1fs)\n", s.path, r.line, r.prompt, r.typed, time.Since(began).Seconds())
+			fmt.Fprintf(os.Stderr, "%s:%d: %s %s (%.1fs)\n", s.path, r.line, r.prompt, r.typed, time.Since(began).Seconds())
 		}
 	}
 	if err := s.settleShell(ctx); err != nil {
@@ -135,10 +140,11 @@ func (s *session) carryOut(ctx context.Context, b block, steps []step) error {
 	}
 	switch {
 	case b.mark.notCompared != "":
-		s.uncompared = append(s.uncompared, fmt.Sprintf("%s:%d: %s", s.path, b.line, b.mark.notCompared))
+		s.Uncompared = append(s.Uncompared, fmt.Sprintf("%s:%d: %s", s.path, b.line, b.mark.notCompared))
 	case !shown:
-		s.due = results
+		s.due = append(s.due, results...)
 	default:
+		s.due = nil
 		for _, r := range results {
 			s.compare(b, r)
 		}
@@ -174,7 +180,7 @@ func (s *session) step(ctx context.Context, b block, r *result, elsewhere bool) 
 		}
 	}
 	if r.prompt != ctrlC {
-		s.run++
+		s.Run++
 	}
 	switch {
 	case r.prompt == ctrlC:
@@ -355,7 +361,7 @@ func (s *session) compare(b block, r *result) {
 	if r.leftOut || r.prompt == ctrlC {
 		return
 	}
-	s.compared++
+	s.Compared++
 	want, got := settle(r.want, b.mark.varies), settle(r.output(), b.mark.varies)
 	if !same(want, got) {
 		s.problem(r.line, "%s %s\n%s", r.prompt, r.typed, difference(r.want, r.output(), want, got))
@@ -365,7 +371,7 @@ func (s *session) compare(b block, r *result) {
 // compareDue holds what the commands of the block before did against what the chapter says came of them.
 func (s *session) compareDue(ctx context.Context, b block) error {
 	if b.mark.notCompared != "" {
-		s.uncompared = append(s.uncompared, fmt.Sprintf("%s:%d: %s", s.path, b.line, b.mark.notCompared))
+		s.Uncompared = append(s.Uncompared, fmt.Sprintf("%s:%d: %s", s.path, b.line, b.mark.notCompared))
 		return nil
 	}
 	want := settle(b.lines, b.mark.varies)
@@ -375,7 +381,10 @@ func (s *session) compareDue(ctx context.Context, b block) error {
 		for _, got := range s.seen(b.isTrace()) {
 			settled := settle(got, b.mark.varies)
 			if within(want, settled) {
-				s.compared += len(s.due)
+				if !s.told {
+					s.Compared += len(s.due)
+				}
+				s.told = true
 				return nil
 			}
 			if n := inCommon(want, settled)[0][0]; n > most {
@@ -425,7 +434,7 @@ func (s *session) compareFile(b block) {
 		s.problem(b.line, "%v", err)
 		return
 	}
-	s.excerpts++
+	s.Excerpts++
 	want, got := settle(b.lines, nil), settle(text, nil)
 	if !within(want, got) {
 		s.problem(b.line, "this is not in %s\n%s", b.file(), difference(b.lines, text, want, got))
