@@ -18,7 +18,7 @@ ONLY     := $(if $(ONE),-stage $(STAGE))
 
 FUZZTIME ?= 30s
 
-.PHONY: help run test race soak matrix bugs lint fuzz bench diff carry
+.PHONY: help run test race soak matrix bugs lint book fuzz bench diff carry
 
 help: ## say what there is (this)
 	@awk -F ' ## ' '/^[a-z]+:.* ## /{split($$1, t, ":"); printf "  make %-6s %s\n", t[1], $$2}' Makefile
@@ -57,6 +57,9 @@ lint: ## check formatting, vet, staticcheck, the steps and borders of the stages
 	@go run ./common/stages check
 	@GOOS=darwin go vet ./...
 	@GOOS=darwin go build ./...
+
+book: ## [STAGE=n] run the commands that the chapters show, and compare what comes with what they say
+	@go run ./common/book $(ONLY)
 
 fuzz: ## [STAGE=n] [FUZZTIME=30s] run each fuzz test for a while
 	@set -e; for package in $$(go list $(PACKAGES)); do \
