@@ -23,7 +23,7 @@ func (w workbook) check(out io.Writer) error {
 	return nil
 }
 
-// problems returns what is wrong with the steps, the chapters, the rules and the borders, a message each.
+// problems returns what is wrong with the steps, the chapters, the rules, the front page and the borders, a message each.
 func (w workbook) problems() ([]string, error) {
 	steps, err := w.stepProblems()
 	if err != nil {
@@ -37,8 +37,12 @@ func (w workbook) problems() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	front, err := w.frontProblems()
+	if err != nil {
+		return nil, err
+	}
 	borders, err := w.borderProblems()
-	return slices.Concat(steps, chapters, rows, borders), err
+	return slices.Concat(steps, chapters, rows, front, borders), err
 }
 
 // stepProblems holds steps.txt against each pair of neighbouring stages.

@@ -266,6 +266,7 @@ func TestWrites_without_a_majority_are_bounded_in_number(t *testing.T) {
 		for range maxWaiting {
 			f.nodes["n1"].Write(put("x", "1"), func(resp api.Response) { answers <- resp })
 		}
+		synctest.Wait() // until all are in the log
 		resp, took := f.do("n1", put("x", "1"))
 		require.Equal(t, api.Unavailable, resp.Error.Code)
 		require.Zero(t, took)
