@@ -10,7 +10,6 @@ import (
 const bordered = `-- go.mod --
 module raftworkbook
 -- README.md --
-# Workbook
 -- RULES.md --
 # Rules
 -- common/lab/lab.go --
