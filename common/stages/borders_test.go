@@ -9,7 +9,6 @@ import (
 // bordered is a workbook that uses all that it may.
 const bordered = `-- go.mod --
 module raftworkbook
--- README.md --
 -- RULES.md --
 # Rules
 -- common/lab/lab.go --
