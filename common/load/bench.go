@@ -43,7 +43,7 @@ type sample struct {
 // run measures, and returns early when ctx ends.
 func (b *bench) run(ctx context.Context) (report, error) {
 	defer b.progress.clear()
-	r := b.newReport()
+	r := report{Stage: b.stage, Nodes: nodes(b.stage), setting: b.setting()}
 	b.progress.show("build")
 	s, err := buildStage(ctx, b.stage, b.dir)
 	if err != nil {

@@ -25,6 +25,7 @@ const (
 // A stage is one to be measured, and how its nodes are started.
 type stage struct {
 	number int
+	name   string
 	bin    string
 	flags  []string // more for its nodes
 	tls    bool     // all prove who they are
@@ -40,7 +41,7 @@ func buildStage(ctx context.Context, n int, dir string) (stage, error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./"+found[0]).CombinedOutput(); err != nil {
 		return stage{}, fmt.Errorf("go build ./%s: %w\n%s", found[0], err, out)
 	}
-	return stage{number: n, bin: bin}, nil
+	return stage{number: n, name: fmt.Sprintf("stage %d", n), bin: bin}, nil
 }
 
 // contender is the stage as one that takes part in the comparison. Its servers are whole clusters, and its address is
@@ -53,7 +54,7 @@ func (s stage) contender() contender {
 		}
 		return &server{addr: c.leader, connect: c.Dial, stop: c.stop}, nil
 	}
-	return contender{name: fmt.Sprintf("stage %d", s.number), start: start}
+	return contender{name: s.name, start: start}
 }
 
 // A cluster is a stage that runs.
