@@ -69,8 +69,8 @@ fuzz: ## [STAGE=n] [FUZZTIME=30s] run each fuzz test for a while
 		done; \
 	done
 
-bench: ## [STAGE=n] measure a stage under load, beside the least that a server could do; the last unless told
-	@go run ./common/load -stage $(or $(STAGE),$(lastword $(NUMBERS)))
+bench: ## [STAGE=n] measure all stages side by side; or one under load, beside the least that a server could do
+	@go run ./common/load $(or $(ONLY),all)
 
 diff: ## [FROM=n TO=m] show the step from one stage to another in reading order, or a table of all steps
 	@go run ./common/stages diff $(if $(FROM),-from '$(FROM)') $(if $(TO),-to '$(TO)')

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,6 +138,16 @@ func TestTLS_is_spoken_by_nodes_and_clients_and_leaves_no_file(t *testing.T) {
 
 	_, err := l.dial(t.Context(), &member{Node: Node{ID: "n2", Client: l.block.client(1)}})
 	require.ErrorContains(t, err, "certificate is valid for n1, not n2")
+	for at, want := range map[string]string{l.block.client(2): "n2", l.block.client(3): ""} {
+		conn, err := l.Dial(t.Context(), at)
+		if want == "" {
+			require.EqualError(t, err, "no node serves clients at "+at)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, want, conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName)
+		require.NoError(t, conn.Close())
+	}
 	require.Contains(t, l.banner(), "  "+l.opt.Bin+" get -servers "+l.block.client(1)+" -tls-cert "+l.authority.file("client")+" ")
 	info, err := os.Stat(l.authority.file("n1-key"))
 	require.NoError(t, err)

@@ -146,14 +146,30 @@ func statusIn(resp wire.Response) map[string]any {
 
 // askDirectly asks past all faults, over a connection of its own.
 func (l *Lab) askDirectly(ctx context.Context, m *member, r wire.Request) (wire.Response, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", m.Client)
-	if err == nil {
-		conn, err = l.authority.prove(ctx, conn, m.ID)
-	}
+	conn, err := l.dialDirectly(ctx, m)
 	if err != nil {
 		return wire.Response{}, fmt.Errorf("%w: %w", wire.ErrNotSent, err)
 	}
 	c := wire.New(conn)
 	defer c.Close()
 	return do(ctx, c, r)
+}
+
+// Dial connects a client to the node that serves clients at addr, past all faults. Where there is TLS, both have proved
+// who they are.
+func (l *Lab) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	for _, m := range l.all() {
+		if m.Client == addr {
+			return l.dialDirectly(ctx, m)
+		}
+	}
+	return nil, fmt.Errorf("no node serves clients at %s", addr)
+}
+
+func (l *Lab) dialDirectly(ctx context.Context, m *member) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", m.Client)
+	if err == nil {
+		conn, err = l.authority.prove(ctx, conn, m.ID)
+	}
+	return conn, err
 }

@@ -43,13 +43,13 @@ type sample struct {
 // run measures, and returns early when ctx ends.
 func (b *bench) run(ctx context.Context) (report, error) {
 	defer b.progress.clear()
-	r := b.newReport()
+	r := report{Stage: b.stage, Nodes: nodes(b.stage), setting: b.setting()}
 	b.progress.show("build")
-	bin, err := buildStage(ctx, b.stage, b.dir)
+	s, err := buildStage(ctx, b.stage, b.dir)
 	if err != nil {
 		return r, err
 	}
-	contenders := []contender{echoLimit(), stageContender(b.stage, bin)}
+	contenders := []contender{echoLimit(), s.contender()}
 	if b.durable {
 		contenders = append(contenders, durableLimit(filepath.Join(b.dir, "lines")))
 	}
@@ -65,7 +65,7 @@ func (b *bench) run(ctx context.Context) (report, error) {
 		r.Dir, r.Flush = filepath.Dir(b.dir), micros(median(b.flushes))
 	}
 	if b.stage >= firstSnapshotStage && b.entries > 0 {
-		r.Compaction, err = b.compaction(ctx, bin)
+		r.Compaction, err = b.compaction(ctx, s)
 	}
 	return r, err
 }
@@ -134,6 +134,7 @@ func cost(ctx context.Context, c contender, l load) (result, time.Duration, erro
 	if err != nil {
 		return result{}, 0, err
 	}
+	l.connect = s.connect
 	r, err := drive(ctx, s.addr, l)
 	if stopErr := s.stop(); err == nil {
 		err = stopErr
@@ -150,7 +151,7 @@ func (b *bench) idle(ctx context.Context, contenders []contender) ([]idleRow, er
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
-		cost, err := idleMemory(ctx, s, load{size: b.size, keys: b.keys, echoed: c.echoes})
+		cost, err := idleMemory(ctx, s, load{size: b.size, keys: b.keys, echoed: c.echoes, connect: s.connect})
 		if stopErr := s.stop(); err == nil {
 			err = stopErr
 		}

@@ -27,9 +27,6 @@ const (
 	// catchUpTime bounds the wait for a node to be where it should be.
 	catchUpTime = 2 * time.Minute
 
-	// behind is how far a node may be behind the leader that has caught up, and for how long it must not be further.
-	behind = time.Second
-
 	// calmLengths is for how many lengths clients put before a node begins with nothing; and so long is a measurement
 	// of what snapshots cost, so that there are some.
 	calmLengths = 5
@@ -83,9 +80,9 @@ type diskRow struct {
 }
 
 // compaction measures all of it.
-func (b *bench) compaction(ctx context.Context, bin string) (*compaction, error) {
+func (b *bench) compaction(ctx context.Context, s stage) (*compaction, error) {
 	r := &compaction{Entries: b.entries, Conns: fillConns}
-	if err := b.lifeOfALog(ctx, bin, r); err != nil {
+	if err := b.lifeOfALog(ctx, s, r); err != nil {
 		return nil, fmt.Errorf("compaction: %w", err)
 	}
 	b.progress.show("build")
@@ -94,14 +91,14 @@ func (b *bench) compaction(ctx context.Context, bin string) (*compaction, error)
 		return nil, err
 	}
 	r.SnapshotBytes = snapshotEntries * (b.size + entryBytes)
-	often := stageContender(b.stage, bin, "-snapshot-bytes", fmt.Sprint(r.SnapshotBytes))
-	return r, b.snapshotCost(ctx, stageContender(b.stage-1, before), often, r)
+	s.flags = []string{"-snapshot-bytes", fmt.Sprint(r.SnapshotBytes)}
+	return r, b.snapshotCost(ctx, before.contender(), s.contender(), r)
 }
 
 // lifeOfALog makes a log long, and then looks what that means for a node that is started again, and for one that begins
 // with nothing.
-func (b *bench) lifeOfALog(ctx context.Context, bin string, r *compaction) (err error) {
-	c, err := startStage(ctx, b.stage, bin)
+func (b *bench) lifeOfALog(ctx context.Context, s stage, r *compaction) (err error) {
+	c, err := s.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,7 +109,7 @@ func (b *bench) lifeOfALog(ctx context.Context, bin string, r *compaction) (err 
 	n := c.follower(lab.Node{})
 	r.Node = n.ID
 	b.progress.show("compaction: restart of %s", n.ID)
-	if err := c.restart(ctx, n, r); err != nil {
+	if r.Applied, r.Restart, err = c.restart(ctx, n); err != nil {
 		return fmt.Errorf("restart of %s: %w", n.ID, err)
 	}
 	b.progress.show("compaction: %s begins with nothing", n.ID)
@@ -124,7 +121,7 @@ func (b *bench) lifeOfALog(ctx context.Context, bin string, r *compaction) (err 
 
 // lengthen puts as often as the bench is to, and watches what the nodes keep of that.
 func (b *bench) lengthen(ctx context.Context, c *cluster, r *compaction) error {
-	w, err := b.startWriters(ctx, c, int64(b.entries))
+	w, err := b.startWriters(ctx, c, fillConns, int64(b.entries))
 	if err != nil {
 		return err
 	}
@@ -181,25 +178,24 @@ func (c *cluster) measure(rows []diskRow) error {
 	return nil
 }
 
-// restart kills a node, and measures how long it takes to come back to where it was.
-func (c *cluster) restart(ctx context.Context, n lab.Node, r *compaction) error {
+// restart kills a node, and measures how long it takes to come back to where it was: to which entry it had applied.
+func (c *cluster) restart(ctx context.Context, n lab.Node) (applied uint64, took micros, err error) {
 	had, err := statusOf(ctx, n.Client)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	if _, err := c.Run(ctx, "kill "+n.ID); err != nil {
-		return err
+		return 0, 0, err
 	}
 	began := time.Now()
 	err = c.bringBack(ctx, n, func(s nodeStatus) bool { return s.Applied >= had.Applied })
-	r.Applied, r.Restart = had.Applied, inMicros(time.Since(began))
-	return err
+	return had.Applied, inMicros(time.Since(began)), err
 }
 
 // refill takes all that a follower has from it, and has it start while clients put. It measures how long it takes to
 // catch up, and how long they wait meanwhile, beside how long they did before.
 func (b *bench) refill(ctx context.Context, c *cluster, n lab.Node, r *compaction) error {
-	w, err := b.startWriters(ctx, c, math.MaxInt64)
+	w, err := b.startWriters(ctx, c, fillConns, math.MaxInt64)
 	if err != nil {
 		return err
 	}
@@ -212,11 +208,11 @@ func (b *bench) refill(ctx context.Context, c *cluster, n lab.Node, r *compactio
 	if err := c.wipe(ctx, n); err != nil {
 		return err
 	}
-	if w, err = b.startWriters(ctx, c, math.MaxInt64); err != nil {
+	if w, err = b.startWriters(ctx, c, fillConns, math.MaxInt64); err != nil {
 		return err
 	}
 	started := time.Now()
-	var f following
+	f := following{behind: b.length}
 	err = c.bringBack(ctx, n, func(s nodeStatus) bool {
 		leader, err := statusOf(ctx, c.leader)
 		return err == nil && f.caughtUp(time.Now(), leader.Commit, s.Applied)
@@ -248,7 +244,7 @@ func (c *cluster) wipe(ctx context.Context, n lab.Node) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	leader, err := findLeader(ctx, c.addrs())
+	leader, err := findLeader(ctx, c.Dial, c.addrs())
 	c.leader = leader
 	return err
 }
@@ -294,6 +290,10 @@ func (c *cluster) bringBack(ctx context.Context, n lab.Node, there func(nodeStat
 
 // A following is how a leader gets on, and a follower behind it.
 type following struct {
+	// behind is how far the follower may be behind the leader once it has caught up, and for how long it must not be
+	// further.
+	behind time.Duration
+
 	leader []mark    // the first is the last that is long ago, or the first of all
 	since  time.Time // the follower has been close; zero if it is not
 }
@@ -308,7 +308,7 @@ type mark struct {
 // then than it may be.
 func (f *following) caughtUp(now time.Time, leader, follower uint64) bool {
 	f.leader = append(f.leader, mark{now, leader})
-	for len(f.leader) > 1 && now.Sub(f.leader[1].at) >= behind {
+	for len(f.leader) > 1 && now.Sub(f.leader[1].at) >= f.behind {
 		f.leader = f.leader[1:]
 	}
 	switch {
@@ -317,7 +317,7 @@ func (f *following) caughtUp(now time.Time, leader, follower uint64) bool {
 	case f.since.IsZero():
 		f.since = now
 	}
-	return !f.since.IsZero() && now.Sub(f.since) >= behind
+	return !f.since.IsZero() && now.Sub(f.since) >= f.behind
 }
 
 // A nodeStatus is what a node says of itself, as far as it is of interest here.
@@ -331,7 +331,7 @@ type nodeStatus struct {
 }
 
 func statusOf(ctx context.Context, addr string) (s nodeStatus, err error) {
-	resp, err := ask(ctx, addr, wire.Request{Op: "status"})
+	resp, err := ask(ctx, overTCP, addr, wire.Request{Op: "status"})
 	if err != nil {
 		return s, err
 	}
@@ -389,14 +389,14 @@ type put struct {
 }
 
 // startWriters starts clients that put limit times at most, all together.
-func (b *bench) startWriters(ctx context.Context, c *cluster, limit int64) (*writers, error) {
-	w := &writers{load: load{op: "put", size: b.size, keys: b.keys}, addrs: c.addrs(), leader: c.leader}
+func (b *bench) startWriters(ctx context.Context, c *cluster, conns int, limit int64) (*writers, error) {
+	w := &writers{load: load{op: "put", conns: conns, size: b.size, keys: b.keys, connect: c.Dial}, addrs: c.addrs(), leader: c.leader}
 	return w, w.start(ctx, limit)
 }
 
 func (w *writers) start(ctx context.Context, limit int64) (err error) {
-	w.limit, w.puts, w.failed = limit, make([][]put, fillConns), make([]error, fillConns)
-	if w.workers, err = dial(ctx, w.leader, w.load, fillConns); err != nil {
+	w.limit, w.puts, w.failed = limit, make([][]put, w.load.conns), make([]error, w.load.conns)
+	if w.workers, err = dial(ctx, w.leader, w.load, w.load.conns); err != nil {
 		return err
 	}
 	for i := range w.workers {
@@ -450,7 +450,7 @@ func (w *writers) moveOn(ctx context.Context, worker *worker) error {
 	if worker.conn.RemoteAddr().String() == w.leader {
 		ctx, cancel := context.WithTimeout(ctx, startTimeout)
 		defer cancel()
-		leader, err := findLeader(ctx, w.addrs)
+		leader, err := findLeader(ctx, w.load.connect, w.addrs)
 		if err != nil {
 			return err
 		}

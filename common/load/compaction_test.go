@@ -141,9 +141,9 @@ func lifeOfAFake(t *testing.T) (compaction, []string, error) {
 	bin := filepath.Join(t.TempDir(), "bin") // the data is beside it
 	require.NoError(t, os.Symlink(os.Args[0], bin))
 	b := quick()
-	b.stage, b.entries = 6, 50
+	b.entries = 50
 	var r compaction
-	err := b.lifeOfALog(context.Background(), bin, &r)
+	err := b.lifeOfALog(context.Background(), stage{number: 6, bin: bin}, &r)
 	text, readErr := os.ReadFile(starts)
 	require.NoError(t, readErr)
 	require.NoDirExists(t, filepath.Join(filepath.Dir(bin), "data"))
@@ -186,7 +186,7 @@ func TestWriters_end_where_there_is_no_leader(t *testing.T) {
 		}
 		return `{"id":1,"ok":false,"error":{"code":"unavailable"}}`
 	}))
-	w := &writers{load: load{op: "put", size: 10, keys: 5}, addrs: []string{addr}, leader: addr}
+	w := &writers{load: load{op: "put", conns: fillConns, size: 10, keys: 5, connect: overTCP}, addrs: []string{addr}, leader: addr}
 	require.NoError(t, w.start(ctx, 10))
 	puts, err := w.wait()
 	require.ErrorContains(t, err, "no node takes a put: ")
@@ -213,7 +213,7 @@ func TestFollowing_has_caught_up_once_it_has_been_close_for_a_while(t *testing.T
 		{"as far as the leader was at first", []float64{0, 0.5, 0.9, 1.9}, []uint64{10, 20, 30, 40}, []uint64{0, 9, 10, 30}, 0.9},
 		{"falls behind again", []float64{0, 0.5, 1.5, 2.5, 3.5}, []uint64{10, 20, 30, 40, 50}, []uint64{10, 10, 19, 30, 40}, 2.5},
 	} {
-		var f following
+		f := following{behind: time.Second}
 		for i, s := range c.asked {
 			require.Equal(t, i == len(c.asked)-1, f.caughtUp(at(s), c.leader[i], c.follows[i]), "%s, after %vs", c.name, s)
 		}

@@ -28,7 +28,15 @@ type load struct {
 	keys   int
 	length time.Duration
 	// echoed says that the server sends every line back, and keeps no keys.
-	echoed bool
+	echoed  bool
+	connect connect
+}
+
+// A connect is how to connect to a server at an address.
+type connect func(ctx context.Context, addr string) (net.Conn, error)
+
+func overTCP(ctx context.Context, addr string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", addr)
 }
 
 // A result is what the generator has seen.
@@ -115,10 +123,9 @@ type worker struct {
 
 // dial makes n workers. All of them, or none, are open.
 func dial(ctx context.Context, addr string, l load, n int) ([]*worker, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
 	var workers []*worker
 	for i := range n {
-		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		conn, err := l.dial(ctx, addr)
 		if err != nil {
 			hangUp(workers)
 			return nil, err
@@ -135,6 +142,12 @@ func dial(ctx context.Context, addr string, l load, n int) ([]*worker, error) {
 		workers = append(workers, w)
 	}
 	return workers, nil
+}
+
+func (l load) dial(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return l.connect(ctx, addr)
 }
 
 // hangUp closes the connections of workers.

@@ -20,8 +20,9 @@ const stopTimeout = 5 * time.Second
 
 // A server is what a measurement talks to.
 type server struct {
-	// addr is where clients dial.
-	addr string
+	// addr is where clients dial, and connect how.
+	addr    string
+	connect connect
 	// stop ends all processes of the server, and returns when they have ended. It is called once.
 	stop func() error
 }
@@ -85,7 +86,7 @@ func startLimit(args ...string) (*server, error) {
 		defer held.Close()
 		return terminate(cmd)
 	}
-	return &server{addr: strings.TrimSpace(addr), stop: stop}, nil
+	return &server{addr: strings.TrimSpace(addr), connect: overTCP, stop: stop}, nil
 }
 
 // terminate ends a child in order, or by force if it does not. Its error says that it had to, or that

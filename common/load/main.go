@@ -1,6 +1,8 @@
-// Load measures a stage under load, beside the least that a server could do on the same machine.
+// Load measures a stage under load, beside the least that a server could do on the same machine; or all stages side by
+// side, in tables for the workbook's README.
 //
 //	go run ./common/load -stage 0
+//	go run ./common/load all
 //
 // It is a closed loop: every connection has one request outstanding, and sends the next when the
 // answer has come and has been checked. Two limits stand beside the stage, in the same run:
@@ -19,6 +21,8 @@
 //
 // From stage 6 on it then puts a million times (-entries), and reports how short the log stays, how long a node takes to
 // come back, one whose disk is empty to catch up, and what that and the snapshots cost. See compaction.go.
+//
+// All stages side by side take turns in the same way. What they do beside answering is in overview.go.
 //
 // The two limits are processes of this same binary: load echo, and load durable FILE.
 package main
@@ -93,6 +97,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // options are the command line.
 type options struct {
+	all     bool // stages, side by side
 	stage   int
 	ops     []string
 	conns   []int
@@ -107,28 +112,22 @@ type options struct {
 
 // parse reads the command line. Its error wraps [errUsage], or is [flag.ErrHelp].
 func parse(args []string, stderr io.Writer) (options, error) {
+	if len(args) > 0 && args[0] == "all" {
+		return parseAll(args[1:], stderr)
+	}
 	var o options
 	var conns, op string
 	f := flag.NewFlagSet("load", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
 	f.IntVar(&o.stage, "stage", 0, "the `stage` to measure")
 	f.StringVar(&conns, "c", "1,16,64,256", "how many `connections`, a list")
 	f.StringVar(&op, "op", "", "put, get or mix (default put, then get)")
 	f.IntVar(&o.size, "size", 100, "size of a value in `bytes`")
 	f.IntVar(&o.keys, "keys", 10_000, "how many `keys`")
-	f.DurationVar(&o.length, "for", time.Second, "`length` of one measurement")
-	f.IntVar(&o.rounds, "rounds", minRounds, "how many `rounds`")
 	f.BoolVar(&o.durable, "durable", false, fmt.Sprintf("measure the durable limit below stage %d too", firstDurableStage))
 	f.IntVar(&o.entries, "entries", 1_000_000, fmt.Sprintf("how many `puts` before compaction is measured, from stage %d on; 0: it is not", firstSnapshotStage))
-	f.BoolVar(&o.json, "json", false, "report in JSON")
-
-	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
-		f.SetOutput(stderr)
-		fmt.Fprintln(stderr, "usage: load [flags]")
-		f.PrintDefaults()
+	o.addFlags(f, time.Second)
+	if err := parseFlags(f, args, stderr); err != nil {
 		return o, err
-	} else if err != nil {
-		return o, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	o.durable = o.durable || o.stage >= firstDurableStage
 	o.ops = []string{"put", "get"}
@@ -142,10 +141,42 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		}
 		o.conns = append(o.conns, n)
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("%w: unknown command %q", errUsage, f.Arg(0))
+	return o, o.check()
+}
+
+// parseAll is parse after "all".
+func parseAll(args []string, stderr io.Writer) (options, error) {
+	o := options{all: true, ops: []string{"put", "get"}, conns: []int{1, 64, 256}, size: 100, keys: 1000, entries: 100_000}
+	f := flag.NewFlagSet("load all", flag.ContinueOnError)
+	o.addFlags(f, time.Second/2)
+	if err := parseFlags(f, args, stderr); err != nil {
+		return o, err
 	}
 	return o, o.check()
+}
+
+// addFlags adds those that one stage and all have.
+func (o *options) addFlags(f *flag.FlagSet, length time.Duration) {
+	f.DurationVar(&o.length, "for", length, "`length` of one measurement")
+	f.IntVar(&o.rounds, "rounds", minRounds, "how many `rounds`")
+	f.BoolVar(&o.json, "json", false, "report in JSON")
+}
+
+// parseFlags reads a command line that has nothing but flags.
+func parseFlags(f *flag.FlagSet, args []string, stderr io.Writer) error {
+	f.SetOutput(io.Discard)
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		f.SetOutput(stderr)
+		fmt.Fprintf(stderr, "usage: %s [flags]\n", f.Name())
+		f.PrintDefaults()
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUsage, err)
+	case f.NArg() > 0:
+		return fmt.Errorf("%w: unknown command %q", errUsage, f.Arg(0))
+	}
+	return nil
 }
 
 // check says what is out of bounds.
@@ -176,7 +207,13 @@ func (o options) check() error {
 // outlives a restart of the machine, and so is on a disk.
 func filesDir() string { return cmp.Or(os.Getenv("TMPDIR"), "/var/tmp") }
 
-// compare measures the stage beside the limits and prints the report. Answers that were errors are in
+// A finding is what a run has found.
+type finding interface {
+	print(io.Writer) error
+	errors() int // requests that got no right answer
+}
+
+// compare measures the stage beside the limits, or all stages, and prints the report. Answers that were errors are in
 // the report, and make it fail.
 func compare(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp(filesDir(), "load-")
@@ -186,7 +223,12 @@ func compare(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	b := bench{options: o, dir: dir, progress: newProgress(stderr)}
-	r, err := b.run(ctx)
+	var r finding
+	if o.all {
+		r, err = b.overview(ctx)
+	} else {
+		r, err = b.run(ctx)
+	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}

@@ -48,7 +48,7 @@ func startHere(t *testing.T, handle func(net.Conn)) *server {
 	go func() { done <- serve(ctx, out, handle) }()
 	addr, err := bufio.NewReader(in).ReadString('\n')
 	require.NoError(t, err)
-	return &server{addr: strings.TrimSpace(addr), stop: func() error {
+	return &server{addr: strings.TrimSpace(addr), connect: overTCP, stop: func() error {
 		cancel()
 		return <-done
 	}}

@@ -12,10 +12,20 @@ import (
 	"time"
 )
 
-// A report is what a run has found.
+// A report is what a run has found of one stage.
 type report struct {
-	Stage   int     `json:"stage"`
-	Nodes   int     `json:"nodes"`
+	Stage int `json:"stage"`
+	Nodes int `json:"nodes"`
+	setting
+	Rows []row `json:"rows"`
+	// Idle is what open connections cost.
+	Idle []idleRow `json:"idle"`
+	// Compaction is nil if it was not measured.
+	Compaction *compaction `json:"compaction,omitempty"`
+}
+
+// A setting is the machine and what is measured on it.
+type setting struct {
 	System  string  `json:"system"`
 	Cores   int     `json:"cores"`
 	Go      string  `json:"go"`
@@ -23,14 +33,9 @@ type report struct {
 	Keys    int     `json:"keys"`
 	Rounds  int     `json:"rounds"`
 	Seconds float64 `json:"seconds"`
-	Rows    []row   `json:"rows"`
-	// Idle is what open connections cost.
-	Idle []idleRow `json:"idle"`
 	// Flush is the median time of an append and a flush to a file in Dir; 0 if the disk was not asked.
 	Flush micros `json:"flush_us,omitempty"`
 	Dir   string `json:"dir,omitempty"`
-	// Compaction is nil if it was not measured.
-	Compaction *compaction `json:"compaction,omitempty"`
 }
 
 // An idleRow is by how much a contender grows with idle connections.
@@ -40,11 +45,9 @@ type idleRow struct {
 	Bytes  int64  `json:"bytes"`
 }
 
-// newReport describes the machine and what is to be measured.
-func (b *bench) newReport() report {
-	return report{
-		Stage:   b.stage,
-		Nodes:   nodes(b.stage),
+// setting describes the machine and what is to be measured.
+func (b *bench) setting() setting {
+	return setting{
 		System:  runtime.GOOS + "/" + runtime.GOARCH,
 		Cores:   runtime.NumCPU(),
 		Go:      runtime.Version(),
@@ -57,12 +60,17 @@ func (b *bench) newReport() report {
 
 // errors is how many requests got no right answer.
 func (r report) errors() int {
-	total := 0
-	for _, row := range r.Rows {
-		total += row.errors()
-	}
+	total := errorsOf(r.Rows)
 	if r.Compaction != nil {
 		total += count(r.Compaction.Errors)
+	}
+	return total
+}
+
+func errorsOf(rows []row) int {
+	total := 0
+	for _, row := range rows {
+		total += row.errors()
 	}
 	return total
 }
@@ -109,11 +117,7 @@ func (r report) print(w io.Writer) error {
 	}
 	table.Flush()
 	fmt.Fprintln(&out)
-	for _, row := range r.Rows {
-		if row.errors() > 0 {
-			fmt.Fprintf(&out, "errors: %s, %s, %s: %s\n", row.Op, plural(row.Conns, "connection"), row.Server, list(row.Errors))
-		}
-	}
+	printErrors(&out, r.Rows)
 	for _, i := range r.Idle {
 		fmt.Fprintf(&out, "%d idle connections cost %s %.1f MB\n", i.Conns, i.Server, float64(i.Bytes)/1e6)
 	}
@@ -132,6 +136,15 @@ func (r report) print(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// printErrors says which requests got no right answer.
+func printErrors(w io.Writer, rows []row) {
+	for _, row := range rows {
+		if row.errors() > 0 {
+			fmt.Fprintf(w, "errors: %s, %s, %s: %s\n", row.Op, plural(row.Conns, "connection"), row.Server, list(row.Errors))
+		}
+	}
 }
 
 // ratio is n as text, but for echo, whose ratio to itself says nothing.

@@ -22,30 +22,39 @@ const (
 	askTimeout  = time.Second
 )
 
-// buildStage builds stage n into dir, and returns the binary.
-func buildStage(ctx context.Context, n int, dir string) (string, error) {
+// A stage is one to be measured, and how its nodes are started.
+type stage struct {
+	number int
+	name   string
+	bin    string
+	flags  []string // more for its nodes
+	tls    bool     // all prove who they are
+}
+
+// buildStage builds stage n into dir.
+func buildStage(ctx context.Context, n int, dir string) (stage, error) {
 	found, err := filepath.Glob(fmt.Sprintf("stage%d-*", n))
 	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("there is one stage%d-* in the workbook's directory, not %d here", n, len(found))
+		return stage{}, fmt.Errorf("there is one stage%d-* in the workbook's directory, not %d here", n, len(found))
 	}
 	bin := filepath.Join(dir, fmt.Sprintf("stage%d", n))
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./"+found[0]).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./%s: %w\n%s", found[0], err, out)
+		return stage{}, fmt.Errorf("go build ./%s: %w\n%s", found[0], err, out)
 	}
-	return bin, nil
+	return stage{number: n, name: fmt.Sprintf("stage %d", n), bin: bin}, nil
 }
 
-// stageContender is stage n, with more flags for its nodes. Its servers are whole clusters, and its address is that
-// of the leader.
-func stageContender(n int, bin string, flags ...string) contender {
+// contender is the stage as one that takes part in the comparison. Its servers are whole clusters, and its address is
+// that of the leader.
+func (s stage) contender() contender {
 	start := func(ctx context.Context) (*server, error) {
-		c, err := startStage(ctx, n, bin, flags...)
+		c, err := s.start(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return &server{addr: c.leader, stop: c.stop}, nil
+		return &server{addr: c.leader, connect: c.Dial, stop: c.stop}, nil
 	}
-	return contender{name: fmt.Sprintf("stage %d", n), start: start}
+	return contender{name: s.name, start: start}
 }
 
 // A cluster is a stage that runs.
@@ -81,20 +90,22 @@ func nodes(stage int) int {
 	}
 }
 
-// startStage starts a cluster that keeps its data, if the stage keeps any, beside the binary until it is stopped.
-func startStage(ctx context.Context, stage int, bin string, flags ...string) (*cluster, error) {
+// start starts a cluster that keeps its data, if the stage keeps any, beside the binary until it is stopped.
+func (s stage) start(ctx context.Context) (*cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	data := ""
-	if stage >= firstDurableStage {
-		data = filepath.Join(filepath.Dir(bin), "data")
+	if s.number >= firstDurableStage {
+		data = filepath.Join(filepath.Dir(s.bin), "data")
 	}
-	l, err := lab.Start(ctx, lab.Options{Stage: stage, Bin: bin, Nodes: nodes(stage), Dir: data, Direct: true, Flags: flags})
+	l, err := lab.Start(ctx, lab.Options{
+		Stage: s.number, Bin: s.bin, Nodes: nodes(s.number), Dir: data, Direct: true, Flags: s.flags, TLS: s.tls,
+	})
 	if err != nil {
 		return nil, err
 	}
 	c := &cluster{Lab: l, data: data}
-	if c.leader, err = findLeader(ctx, c.addrs()); err != nil {
+	if c.leader, err = findLeader(ctx, c.Dial, c.addrs()); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
@@ -102,14 +113,14 @@ func startStage(ctx context.Context, stage int, bin string, flags ...string) (*c
 
 // findLeader returns the address of the node that takes a put. It asks one after the other, and first
 // whoever the last one named, until one takes it or ctx ends.
-func findLeader(ctx context.Context, addrs []string) (string, error) {
+func findLeader(ctx context.Context, connect connect, addrs []string) (string, error) {
 	var last error
 	for {
 		for _, addr := range addrs {
-			err := tryPut(ctx, addr)
+			err := tryPut(ctx, connect, addr)
 			if refused := (*wire.Error)(nil); errors.As(err, &refused) && refused.Leader != "" {
 				addr = refused.Leader
-				err = tryPut(ctx, addr)
+				err = tryPut(ctx, connect, addr)
 			}
 			if err == nil {
 				return addr, nil
@@ -125,19 +136,20 @@ func findLeader(ctx context.Context, addrs []string) (string, error) {
 }
 
 // tryPut writes a key that no load uses.
-func tryPut(ctx context.Context, addr string) error {
-	_, err := ask(ctx, addr, wire.Request{Op: "put", Key: "load", Value: new("")})
+func tryPut(ctx context.Context, connect connect, addr string) error {
+	_, err := ask(ctx, connect, addr, wire.Request{Op: "put", Key: "load", Value: new("")})
 	return err
 }
 
 // ask sends one request over a connection of its own.
-func ask(ctx context.Context, addr string, r wire.Request) (wire.Response, error) {
+func ask(ctx context.Context, connect connect, addr string, r wire.Request) (wire.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	conn, err := wire.Dial(ctx, addr)
+	conn, err := connect(ctx, addr)
 	if err != nil {
 		return wire.Response{}, err
 	}
-	defer conn.Close()
-	return conn.Do(ctx, r)
+	c := wire.New(conn)
+	defer c.Close()
+	return c.Do(ctx, r)
 }

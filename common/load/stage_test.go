@@ -17,13 +17,13 @@ func TestFindLeader_asks_whom_a_node_names(t *testing.T) {
 	leader := listen(t, answering(func(string) string { return `{"id":1,"ok":true}` }))
 	nobody, follower := refuse("unavailable", ""), refuse("not_leader", leader)
 	for _, addrs := range [][]string{{leader}, {nobody, leader}, {follower}, {nobody, follower}} {
-		got, err := findLeader(context.Background(), addrs)
+		got, err := findLeader(context.Background(), overTCP, addrs)
 		require.NoError(t, err)
 		require.Equal(t, leader, got)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*leaderPause)
 	defer cancel()
-	_, err := findLeader(ctx, []string{nobody})
+	_, err := findLeader(ctx, overTCP, []string{nobody})
 	require.ErrorContains(t, err, "no node takes a put")
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -23,9 +24,30 @@ func processorTime() time.Duration {
 	return time.Duration(total)
 }
 
+// processor is the name of this machine's processor, on Linux and macOS.
+func processor() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		info, _ = exec.Command("sysctl", "-n", "machdep.cpu.brand_string").Output()
+		return strings.TrimSpace(string(info))
+	}
+	for line := range strings.Lines(string(info)) {
+		if field, name, _ := strings.Cut(line, ":"); strings.TrimSpace(field) == "model name" {
+			return strings.TrimSpace(name)
+		}
+	}
+	return runtime.GOARCH
+}
+
 // childrenMemory is what the children of this process hold in memory, in bytes.
-func childrenMemory() (int64, error) {
-	ps := exec.Command("ps", "-A", "-o", "pid=,ppid=,rss=")
+func childrenMemory() (int64, error) { return memory("") }
+
+// nodeMemory is what the node of a lab holds.
+func nodeMemory(id string) (int64, error) { return memory(" node -id " + id + " ") }
+
+// memory is what the children hold in whose command line there are these words.
+func memory(words string) (int64, error) {
+	ps := exec.Command("ps", "-A", "-ww", "-o", "pid=,ppid=,rss=,args=")
 	out, err := ps.Output()
 	if err != nil {
 		return 0, fmt.Errorf("ps: %w", err)
@@ -37,7 +59,7 @@ func childrenMemory() (int64, error) {
 		if _, err := fmt.Sscan(line, &pid, &parent, &kib); err != nil {
 			return 0, fmt.Errorf("ps: %q: %w", line, err)
 		}
-		if parent == os.Getpid() && pid != ps.Process.Pid {
+		if parent == os.Getpid() && pid != ps.Process.Pid && strings.Contains(line, words) {
 			total += kib << 10
 		}
 	}
