@@ -93,7 +93,7 @@ func TestOrders_to_a_node_that_cannot_hear_end_in_an_error_at_once(t *testing.T)
 func TestSnapshot_reaches_a_node_past_all_faults_and_says_how_far_it_goes(t *testing.T) {
 	t.Setenv("FAKE_ELECTED", "n1")
 	l := startLab(t, Options{Stage: 6, Nodes: 3})
-	run(t, l, "put x 1 => ok", "put x 2 => ok", "wait get x @n2 => 2", "cut client n2", "isolate n2",
+	run(t, l, "put x 1 => ok", "wait get x @n2 => 1", "put x 2 => ok", "wait get x @n2 => 2", "cut client n2", "isolate n2",
 		"snapshot n2 => n2 has a snapshot up to 3", "kill n3", "snapshot n3 => error unavailable: not sent: n3 is dead")
 	answer, err := l.Run(t.Context(), "status")
 	require.NoError(t, err)
