@@ -16,6 +16,9 @@ RUN      := $(or $(ONE),$(lastword $(STAGES)))
 PACKAGES := $(if $(ONE),./$(ONE)/...,./...)
 ONLY     := $(if $(ONE),-stage $(STAGE))
 
+# Tests make much that is soon forgotten: to collect it more seldom saves a third of their time.
+TEST := GOGC=400 go test
+
 FUZZTIME ?= 30s
 
 .PHONY: help run test race soak matrix bugs lint book fuzz bench diff carry
@@ -29,20 +32,20 @@ run: ## [STAGE=n] start the lab of a stage: its cluster and a prompt; the last s
 	@trap 'exit 0' INT; go run ./$(RUN) # Ctrl-C is a way to leave, no error
 
 test: ## [STAGE=n] run the tests, of one stage or of everything
-	@go test $(PACKAGES)
+	@$(TEST) $(PACKAGES)
 
 race: ## [STAGE=n] run them with the race detector
-	@go test -race $(PACKAGES)
+	@$(TEST) -race $(PACKAGES)
 
 soak: ## STAGE=n run the tests of a stage again and again: takes long
 	$(call need,STAGE)
-	go test -count=30 -timeout=60m $(PACKAGES)
-	go test -count=10 -timeout=60m -race $(PACKAGES)
-	@echo "go test -count=10 -timeout=60m $(PACKAGES), beside a busy loop on every processor"
+	$(TEST) -count=30 -timeout=60m $(PACKAGES)
+	$(TEST) -count=10 -timeout=60m -race $(PACKAGES)
+	@echo "$(TEST) -count=10 -timeout=60m $(PACKAGES), beside a busy loop on every processor"
 	@busy=; trap 'kill $$busy' EXIT; trap 'exit 130' INT TERM; \
 	for i in $$(seq $$(getconf _NPROCESSORS_ONLN)); do sh -c 'while :; do :; done' & busy="$$busy $$!"; done; \
-	go test -count=10 -timeout=60m $(PACKAGES)
-	SOAK=1 go test -count=1 -timeout=60m -v -run '^TestSoak_' $(PACKAGES)
+	$(TEST) -count=10 -timeout=60m $(PACKAGES)
+	SOAK=1 $(TEST) -count=1 -timeout=60m -v -run '^TestSoak_' $(PACKAGES)
 
 matrix: ## play each scene in each stage, and print how it ends: takes two minutes
 	@go run ./common/matrix
