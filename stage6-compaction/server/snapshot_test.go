@@ -195,6 +195,7 @@ func TestRestart_applies_what_came_after_the_snapshot(t *testing.T) {
 func TestRestart_applies_nothing_of_the_log_that_the_snapshot_has(t *testing.T) {
 	sailCompacting(t, 1, 2000, nil, func(t *testing.T, f *fleet) {
 		f.write(100)
+		synctest.Wait() // until the last snapshot is there
 		f.nodes["n1"].Close()
 		d, m, err := openDisk(f.disks["n1"], "data", clusterID(f.members), "n1")
 		require.NoError(t, err)

@@ -147,8 +147,7 @@ func (v *vault) attackers() map[string]func(at string) {
 		return func(at string) {
 			conn, err := v.dialAs(c, at)
 			if err == nil { // in TLS 1.3 whoever dials hears only later that he is refused
-				_, err = io.WriteString(conn, `{"id":1,"op":"status"}`+"\n")
-				require.NoError(t, err)
+				io.WriteString(conn, `{"id":1,"op":"status"}`+"\n")
 				_, err = conn.Read(make([]byte, 1))
 			}
 			require.Error(t, err)
