@@ -547,7 +547,7 @@ func (s *sea) sail(long time.Duration, h *linear.History, crew ...func(c *sailor
 	for _, m := range s.members {
 		for _, key := range keys {
 			call := h.Begin(linear.Op{Client: last.number, Kind: linear.Get, Key: key})
-			resp, _ := s.ask(m.ID, bounded(key, last.index, 0), time.Second)
+			resp, _ := s.ask(m.ID, bounded(key, last.index, 0), 5*time.Second)
 			require.True(s.t, resp.OK, "%+v", resp)
 			call.Return(answerOf(resp))
 		}
