@@ -16,7 +16,7 @@ const (
 	// commandTime is how long a command may take, and stillTime how long one is waited for when the next line
 	// is typed elsewhere.
 	commandTime = 2 * time.Minute
-	stillTime   = 15 * time.Second
+	stillTime   = 10 * time.Second
 
 	// traceTime is how long terminals are watched for what should have come of a block.
 	traceTime = 5 * time.Second
@@ -206,7 +206,7 @@ func (s *session) step(ctx context.Context, b block, r *result, elsewhere bool) 
 	if err := s.shell.begin(typed); err != nil {
 		return err
 	}
-	if elsewhere {
+	if elsewhere && r.want == nil { // one whose output is shown ends before that
 		still, cancel := context.WithTimeout(ctx, s.still)
 		defer cancel()
 		if _, ok := s.shell.end(still); !ok {
