@@ -67,7 +67,7 @@ var (
 	span     = regexp.MustCompile("(?s)`([^`]+)`")
 	made     = regexp.MustCompile(`(?:^|&& |; )make(?: ([a-z]+))?((?: [A-Z]+=\S+)*)`)
 	stageSet = regexp.MustCompile(`(?:STAGE|FROM|TO)=(\d+)`)
-	inStage  = regexp.MustCompile(`(?:^|[ =])(?:\./)?((?:stage\d|common)[\w/.-]*)`)
+	inStage  = regexp.MustCompile(`(?:^|[ =])(?:\./)?((?:stage\d-[a-z]|common)[\w/.-]*)`)
 	runs     = regexp.MustCompile(`go test .*-(?:run|fuzz) (?:'([^']*)'|(\S+))`)
 	base     = regexp.MustCompile(`^([\w-]+\.(?:scene|patch|trace))$`)
 )

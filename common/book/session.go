@@ -29,7 +29,8 @@ type session struct {
 	work, tmp string
 	// startLab starts a lab of the chapter's stage.
 	startLab string
-	limit    time.Duration
+	// These are commandTime, stillTime and traceTime, but for tests.
+	limit, still, watch time.Duration
 
 	shell *shell
 	// busy is where the output belongs of what still runs in the shell; nil if nothing does.
@@ -58,8 +59,8 @@ type result struct {
 
 // play types all commands of the chapter.
 func play(ctx context.Context, c chapter, work, tmp string) tally {
-	s := &session{chapter: c, work: work, tmp: tmp, startLab: "go run ./" + c.stage, limit: commandTime}
-	s.Problems = append(s.Problems, c.wrong...)
+	s := &session{chapter: c, work: work, tmp: tmp, startLab: "go run ./" + c.stage,
+		limit: commandTime, still: stillTime, watch: traceTime}
 	if err := s.play(ctx); err != nil && ctx.Err() == nil {
 		s.problem(1, "%v", err)
 	}
@@ -76,6 +77,7 @@ func (s *session) play(ctx context.Context) (err error) {
 	if s.shell, err = openShell(s.work, s.tmp); err != nil {
 		return err
 	}
+	s.Problems = append(s.Problems, s.wrong...)
 	heading := 0
 	for _, b := range s.blocks {
 		if b.heading != heading {
@@ -204,8 +206,8 @@ func (s *session) step(ctx context.Context, b block, r *result, elsewhere bool) 
 	if err := s.shell.begin(typed); err != nil {
 		return err
 	}
-	if elsewhere {
-		still, cancel := context.WithTimeout(ctx, stillTime)
+	if elsewhere && r.want == nil { // one whose output is shown ends before that
+		still, cancel := context.WithTimeout(ctx, s.still)
 		defer cancel()
 		if _, ok := s.shell.end(still); !ok {
 			return nil
@@ -376,7 +378,7 @@ func (s *session) compareDue(ctx context.Context, b block) error {
 	}
 	want := settle(b.lines, b.mark.varies)
 	var best []string // what comes nearest
-	for end := time.Now().Add(traceTime); ; {
+	for end := time.Now().Add(s.watch); ; {
 		most := -1
 		for _, got := range s.seen(b.isTrace()) {
 			settled := settle(got, b.mark.varies)
