@@ -532,7 +532,7 @@ func (s *sea) sail(long time.Duration, h *linear.History, crew ...func(c *sailor
 	for _, m := range s.members {
 		for _, key := range keys {
 			call := h.Begin(linear.Op{Client: last.number, Kind: linear.Get, Key: key})
-			resp, _ := s.ask(m.ID, api.Request{ID: 1, Op: api.Get, Key: key, MinIndex: last.index}, time.Second)
+			resp, _ := s.ask(m.ID, api.Request{ID: 1, Op: api.Get, Key: key, MinIndex: last.index}, 5*time.Second)
 			require.True(s.t, resp.OK, "%+v", resp)
 			call.Return(answerOf(resp))
 		}
