@@ -30,7 +30,7 @@ import (
 // whenever it is asked itself, and then has that too. Its file has a byte for each entry. A get finds what was put last,
 // whatever the key. The leader refuses a put when it has as many entries as FAKE_FULL says next; a node does not start
 // again where FAKE_ONCE is set, and each start adds a line to the file that FAKE_STARTS names: who, and with how many
-// entries.
+// entries; so does a new leader.
 type fakeNode struct {
 	id     string
 	leader string // its address; empty if this node is it
@@ -139,6 +139,7 @@ func (f *fakeNode) answer(line string) string {
 	if q.Op == "put" && f.leader != "" {
 		if _, err := statusOf(context.Background(), f.leader); errors.Is(err, syscall.ECONNREFUSED) {
 			f.leader = ""
+			tell(os.Getenv("FAKE_STARTS"), f.id+" leads\n")
 		}
 	}
 	switch {
