@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,32 +26,35 @@ import (
 	"raftworkbook/common/wire"
 )
 
-// A fakeNode is led by n1. A follower asks the leader how much it has whenever it is asked itself, and then has that too.
-// Its file has a byte for each entry. The leader
-// refuses a put when it has FAKE_FULL of them, the first time; a node does not start again where
-// FAKE_ONCE is set, and each start adds a line to the file that FAKE_STARTS names: who, and with how many entries.
+// A fakeNode is led by n1, or by whoever is told to put and finds it dead. A follower asks the leader how much it has
+// whenever it is asked itself, and then has that too. Its file has a byte for each entry. A get finds what was put last,
+// whatever the key. The leader refuses a put when it has as many entries as FAKE_FULL says next; a node does not start
+// again where FAKE_ONCE is set, and each start adds a line to the file that FAKE_STARTS names: who, and with how many
+// entries; so does a new leader.
 type fakeNode struct {
 	id     string
 	leader string // its address; empty if this node is it
 
-	mu   sync.Mutex
-	log  *os.File
-	last uint64
-	full string // after how many puts it refuses one; empty if it does not
+	mu    sync.Mutex
+	log   *os.File
+	last  uint64
+	value *string
+	full  []string // after how many puts it refuses one
 }
 
 // runFakeNode is what a lab starts here.
 func runFakeNode(args []string) error {
 	flags := flag.NewFlagSet("node", flag.ExitOnError)
 	flags.Bool("leash", false, "")
+	flags.Bool("bootstrap", false, "")
 	values := map[string]*string{}
-	for _, name := range []string{"id", "listen", "peer", "cluster", "data"} {
+	for _, name := range []string{"id", "listen", "peer", "cluster", "data", "tls-cert", "tls-key", "tls-ca"} {
 		values[name] = flags.String(name, "", "")
 	}
 	flags.Parse(args)
 	id, addr, data := *values["id"], *values["listen"], *values["data"]
 
-	f := &fakeNode{id: id, full: os.Getenv("FAKE_FULL")}
+	f := &fakeNode{id: id, full: strings.Fields(os.Getenv("FAKE_FULL"))}
 	if id != "n1" {
 		n1, _, _ := strings.Cut(*values["cluster"], ",")
 		_, f.leader, _ = strings.Cut(n1, "/")
@@ -57,7 +63,11 @@ func runFakeNode(args []string) error {
 		return errors.New("I was here before")
 	}
 	var err error
-	if f.log, err = os.OpenFile(filepath.Join(data, "log"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644); err != nil {
+	path := os.DevNull // before stage 3
+	if data != "" {
+		path = filepath.Join(data, "log")
+	}
+	if f.log, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644); err != nil {
 		return err
 	}
 	info, err := f.log.Stat()
@@ -71,6 +81,11 @@ func runFakeNode(args []string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
+	}
+	if *values["tls-cert"] != "" {
+		if l, err = secure(l, *values["tls-cert"], *values["tls-key"], *values["tls-ca"]); err != nil {
+			return err
+		}
 	}
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
@@ -87,6 +102,20 @@ func runFakeNode(args []string) error {
 			answering(f.answer)(conn)
 		}()
 	}
+}
+
+// secure has l and those that connect to it prove who they are.
+func secure(l net.Listener, cert, key, ca string) (net.Listener, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := os.ReadFile(ca)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	return tls.NewListener(l, &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+	}), err
 }
 
 // tell adds a line to a file.
@@ -107,14 +136,23 @@ func (f *fakeNode) answer(line string) string {
 		return err.Error()
 	}
 	r := wire.Response{ID: q.ID, OK: true}
+	if q.Op == "put" && f.leader != "" {
+		if _, err := statusOf(context.Background(), f.leader); errors.Is(err, syscall.ECONNREFUSED) {
+			f.leader = ""
+			tell(os.Getenv("FAKE_STARTS"), f.id+" leads\n")
+		}
+	}
 	switch {
 	case q.Op == "put" && f.leader != "":
 		r.OK, r.Error = false, &wire.Error{Code: "not_leader", Leader: f.leader}
-	case q.Op == "put" && fmt.Sprint(f.last) == f.full:
-		f.full = ""
+	case q.Op == "put" && len(f.full) > 0 && fmt.Sprint(f.last) == f.full[0]:
+		f.full = f.full[1:]
 		r.OK, r.Error = false, &wire.Error{Code: "unavailable"}
 	case q.Op == "put":
 		f.append(f.last + 1)
+		f.value = q.Value
+	case q.Op == "get":
+		r.Found, r.Value = new(f.value != nil), f.value
 	case q.Op == "status":
 		if f.leader != "" {
 			leader, err := statusOf(context.Background(), f.leader)
@@ -136,18 +174,26 @@ func (f *fakeNode) append(last uint64) {
 
 // lifeOfAFake measures a cluster of fakes that gets 50 puts, and returns the starts of its nodes too.
 func lifeOfAFake(t *testing.T) (compaction, []string, error) {
-	starts := filepath.Join(t.TempDir(), "starts")
-	t.Setenv("FAKE_STARTS", starts)
-	bin := filepath.Join(t.TempDir(), "bin") // the data is beside it
-	require.NoError(t, os.Symlink(os.Args[0], bin))
+	fake, starts := newFake(t, 6)
 	b := quick()
 	b.entries = 50
 	var r compaction
-	err := b.lifeOfALog(context.Background(), stage{number: 6, bin: bin}, &r)
-	text, readErr := os.ReadFile(starts)
-	require.NoError(t, readErr)
-	require.NoDirExists(t, filepath.Join(filepath.Dir(bin), "data"))
-	return r, strings.Fields(string(text)), err
+	err := b.lifeOfALog(context.Background(), fake, &r)
+	require.NoDirExists(t, filepath.Join(filepath.Dir(fake.bin), "data"))
+	return r, starts(), err
+}
+
+// newFake is a stage of fakes. The function tells of their starts.
+func newFake(t *testing.T, number int) (fake stage, starts func() []string) {
+	path := filepath.Join(t.TempDir(), "starts")
+	t.Setenv("FAKE_STARTS", path)
+	bin := filepath.Join(t.TempDir(), "bin") // the data is beside it
+	require.NoError(t, os.Symlink(os.Args[0], bin))
+	return stage{number: number, name: fmt.Sprintf("stage %d", number), bin: bin}, func() []string {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return strings.Fields(string(text))
+	}
 }
 
 func TestCompaction_restarts_a_follower_with_what_it_had_and_then_with_nothing(t *testing.T) {
@@ -168,12 +214,10 @@ func TestCompaction_restarts_a_follower_with_what_it_had_and_then_with_nothing(t
 }
 
 func TestCompaction_puts_again_what_was_refused(t *testing.T) {
-	for _, full := range []string{"30", "60"} { // while the log becomes long, and later
-		t.Setenv("FAKE_FULL", full)
-		r, _, err := lifeOfAFake(t)
-		require.NoError(t, err)
-		require.EqualValues(t, 1, r.Again)
-	}
+	t.Setenv("FAKE_FULL", "30 60") // while the log becomes long, and later
+	r, _, err := lifeOfAFake(t)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, r.Again)
 }
 
 func TestWriters_end_where_there_is_no_leader(t *testing.T) {
@@ -260,6 +304,7 @@ func TestSnapshotCost_is_that_of_a_put_beside_the_stage_before(t *testing.T) {
 	require.Positive(t, r.CPUVsBefore)
 
 	require.Empty(t, r.Errors)
+	b.rounds = 1
 	require.NoError(t, b.snapshotCost(context.Background(), here("stage 5", ""), here("stage 6", "frob"), &r))
 	require.Equal(t, []string{"no JSON"}, slices.Collect(maps.Keys(r.Errors)))
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // short is a load for tests.
-var short = load{op: "put", conns: 4, size: 100, keys: 50, length: 50 * time.Millisecond, connect: overTCP}
+var short = load{op: "put", conns: 4, size: 100, keys: 50, length: 20 * time.Millisecond, connect: overTCP}
 
 func TestDrive_counts_what_an_echo_server_has_answered(t *testing.T) {
 	var lines atomic.Int64

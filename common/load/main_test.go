@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -82,12 +83,20 @@ func TestParse_measures_puts_and_gets_and_flushes_from_stage_3(t *testing.T) {
 func TestParse_refuses_what_is_out_of_bounds(t *testing.T) {
 	for _, args := range []string{
 		"-stage -1", "-op delete", "-c 0", "-c 1,,2", "-c 5000", "-c many", "-size -1", "-size 131073", "-keys 0",
-		"-keys 1000001", "-for 0s", "-for 1h", "-rounds 2", "-rounds 100", "-entries -1", "-entries 100000001", "-frob", "frob", "echo now", "durable",
+		"all -stage 1", "all -c 1", "all -for 0s", "all -rounds 2", "all frob", "-keys 1000001", "-for 0s", "-for 1h", "-rounds 2", "-rounds 100", "-entries -1", "-entries 100000001", "-frob", "frob", "echo now", "durable",
 	} {
 		_, err := parse(strings.Fields(args), io.Discard)
 		require.ErrorIs(t, err, errUsage, args)
 		require.NotContains(t, err.Error(), "\n", args)
 	}
+}
+
+func TestParse_measures_all_stages_in_short_rounds(t *testing.T) {
+	o, err := parse(strings.Fields("all -rounds 5"), io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, options{
+		all: true, ops: []string{"put", "get"}, conns: []int{1, 64, 256}, size: 100, keys: 1000, length: time.Second / 2, rounds: 5, entries: 100_000,
+	}, o)
 }
 
 func TestParse_explains_itself(t *testing.T) {
@@ -97,4 +106,8 @@ func TestParse_explains_itself(t *testing.T) {
 	for _, name := range []string{"-stage", "-c", "-op", "-size", "-keys", "-for", "-rounds", "-entries", "-durable", "-json"} {
 		require.Contains(t, out.String(), "  "+name)
 	}
+	out.Reset()
+	_, err = parse([]string{"all", "-h"}, &out)
+	require.ErrorIs(t, err, flag.ErrHelp)
+	require.Contains(t, out.String(), "usage: load all [flags]\n  -for ")
 }

@@ -17,14 +17,8 @@ import (
 	"raftworkbook/common/stages/tree"
 )
 
-const (
-	// restarts and failOvers are of how many the median is taken.
-	restarts  = 3
-	failOvers = 5
-
-	// overwritten is how many entries there are for each key when a node starts again.
-	overwritten = 10
-)
+// overwritten is how many entries there are for each key when a node starts again.
+const overwritten = 10
 
 // The stages from which on nodes choose who leads, and may speak TLS.
 const (
@@ -168,6 +162,7 @@ func (b *bench) life(ctx context.Context, s stage) (life, error) {
 		return l, nil
 	}
 	var took []float64
+	failOvers := 2*b.rounds - 1 // they differ more than all else
 	for i := range failOvers {
 		b.progress.show("%s: fail-over %d of %d", s.name, i+1, failOvers)
 		gap, err := b.failOver(ctx, s)
@@ -208,8 +203,8 @@ func (b *bench) grow(ctx context.Context, s stage, l *life) (err error) {
 		return err
 	}
 	var took []float64
-	for i := range restarts {
-		b.progress.show("%s: restart %d of %d", s.name, i+1, restarts)
+	for i := range b.rounds {
+		b.progress.show("%s: restart %d of %d", s.name, i+1, b.rounds)
 		_, once, err := c.restart(ctx, c.follower(lab.Node{}))
 		if err != nil {
 			return fmt.Errorf("restart: %w", err)
@@ -299,7 +294,10 @@ func (o overview) print(w io.Writer) error {
 		steps = append(steps, []string{s.Server, ratio(s.Put), ratio(s.Get)})
 	}
 	printTable(&out, steps)
-	printErrors(&out, o.Rows)
+	if o.errors() > 0 {
+		out.WriteString("\n")
+		printErrors(&out, o.Rows)
+	}
 	_, err := w.Write(out.Bytes())
 	return err
 }
