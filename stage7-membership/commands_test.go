@@ -169,8 +169,10 @@ func TestCommands_end_on_an_interrupt(t *testing.T) {
 	require.NoError(t, err)
 	_, err = conn.Write([]byte(`{"id":1,"ok":true,"session":2}` + "\n"))
 	require.NoError(t, err)
-	_, err = in.ReadString('\n')
-	require.NoError(t, err)
+	for line := ""; !strings.Contains(line, `"op":"append"`); { // it may ask for more before
+		line, err = in.ReadString('\n')
+		require.NoError(t, err)
+	}
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	require.Error(t, cmd.Wait())
 	require.Equal(t, failed, cmd.ProcessState.ExitCode())
