@@ -248,6 +248,7 @@ func TestRestart_finds_the_members_on_its_disk_and_not_in_its_flags(t *testing.T
 			require.NoError(t, err)
 			defer n.Close()
 			n.Status()
+			synctest.Wait() // until it has done what there was to do
 			require.Equal(t, []string{"n2", "n3", "n4"}, names(n.Members()))
 			require.Equal(t, s.cluster, n.Status().Cluster)
 		})
