@@ -48,7 +48,7 @@ func play(t *testing.T, parts []part, test func(t *testing.T, c *cast)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cast{Client: New(names...), t: t, began: time.Now(), parts: map[string]part{},
 			ends: map[string][]func() error{}}
-		c.dial, c.intN, c.learnt = c.network.DialContext, inOrder, never
+		c.dial, c.intN, c.greet = c.network.DialContext, inOrder, func(*node) {}
 		t.Cleanup(func() {
 			c.Close()
 			for _, name := range names {

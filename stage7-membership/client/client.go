@@ -44,13 +44,16 @@ type Client struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// intN is that of rand, but in tests.
 	intN func(n int) int
+	// greet is inquire, but in tests.
+	greet func(n *node)
 
-	mu     sync.Mutex
-	nodes  []*node
-	leader *node          // nil if not known
-	index  uint64         // the highest that an answer had: no read may be answered from an older store
-	learnt time.Time      // when the members were asked for
-	asking sync.WaitGroup // for them
+	mu        sync.Mutex
+	nodes     []*node
+	leader    *node  // nil if not known
+	index     uint64 // the highest that an answer had: no read may be answered from an older store
+	membersAt uint64 // and the highest that an answer about the members had
+
+	asking sync.WaitGroup // for the members
 }
 
 // A node is one server. The client connects to it when it must: for the first request, and for the first after a
@@ -65,6 +68,7 @@ type node struct {
 // New returns a client of the cluster that has these servers, at least one. It does not connect yet.
 func New(servers ...string) *Client {
 	c := &Client{session: make(chan *session, 1), dial: new(net.Dialer).DialContext, intN: rand.IntN}
+	c.greet = c.inquire
 	c.life, c.end = context.WithCancel(context.Background())
 	c.session <- nil
 	for _, addr := range servers {
@@ -98,10 +102,10 @@ func (c *Client) known() []*node {
 // Close ends the connections and with them every call in flight. It returns when nothing of the client runs.
 func (c *Client) Close() {
 	c.end()
-	c.asking.Wait()
 	for _, n := range c.known() {
 		n.close()
 	}
+	c.asking.Wait()
 }
 
 func (n *node) close() {
@@ -199,7 +203,8 @@ func (n *node) connect(ctx context.Context) (*conn, *api.Error) {
 	if err != nil {
 		return nil, n.unreachable(err)
 	}
-	current = newConn(fresh)
+	current = newConn(fresh, n.client.meet)
+	n.client.asking.Go(func() { n.client.greet(n) })
 	return current, nil
 }
 

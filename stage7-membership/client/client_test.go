@@ -40,16 +40,13 @@ func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{Client: New("n1"), t: t}
-		r.dial, r.learnt = r.network.DialContext, never
+		r.dial, r.greet = r.network.DialContext, func(*node) {}
 		r.listen()
 		t.Cleanup(func() { r.listener.Close() })
 		t.Cleanup(r.Close)
 		test(t, r)
 	})
 }
-
-// never is when a client has asked for the members that is not to ask.
-var never = time.Unix(1<<40, 0)
 
 func (r *rig) listen() {
 	r.t.Helper()
@@ -397,7 +394,7 @@ func TestAnswer_that_comes_just_before_the_end_counts(t *testing.T) {
 
 func TestAnswer_that_is_there_counts_whatever_else_has_happened(t *testing.T) {
 	here, there := memnet.Pipe(0)
-	c := newConn(here)
+	c := newConn(here, func(api.Response) {})
 	there.Close()
 	c.running.Wait()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -412,7 +409,7 @@ func TestAnswer_that_is_there_counts_whatever_else_has_happened(t *testing.T) {
 
 func TestCall_does_not_leave_on_a_connection_that_has_ended(t *testing.T) {
 	here, there := memnet.Pipe(0)
-	c := newConn(here)
+	c := newConn(here, func(api.Response) {})
 	there.Close()
 	c.running.Wait()
 	k := &call{id: 1}

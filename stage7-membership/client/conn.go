@@ -37,6 +37,7 @@ var (
 // reason comes first, and then fails all calls at once.
 type conn struct {
 	net.Conn
+	meet    func(api.Response) // is shown every answer
 	queue   chan *call
 	running sync.WaitGroup
 	ended   chan struct{}
@@ -55,8 +56,8 @@ type call struct {
 	sent   bool              // it may have reached the server; guarded by conn.mu
 }
 
-func newConn(c net.Conn) *conn {
-	conn := &conn{Conn: c, queue: make(chan *call, queueLength), ended: make(chan struct{}), waiting: map[uint64]*call{}}
+func newConn(c net.Conn, meet func(api.Response)) *conn {
+	conn := &conn{Conn: c, meet: meet, queue: make(chan *call, queueLength), ended: make(chan struct{}), waiting: map[uint64]*call{}}
 	conn.running.Go(conn.write)
 	conn.running.Go(conn.read)
 	return conn
@@ -204,6 +205,7 @@ func (c *conn) deliver(line []byte) error {
 	if resp.ID == 0 && resp.Error != nil {
 		return resp.Error // it is about the connection, and the last that comes
 	}
+	defer c.meet(resp) // after the call has it: this may close the connection
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k := c.waiting[resp.ID]; k != nil && k.sent {

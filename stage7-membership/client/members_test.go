@@ -5,20 +5,30 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"raftworkbook/stage7-membership/api"
 )
 
-// belongs is the part of a server that leads, and says who the members are.
+// belongs is the part of a server that leads, and says who the members are when it is asked.
 func belongs(members ...string) part {
 	return func(r api.Request) *api.Response {
 		if r.Op != api.Members {
 			return leads(r)
 		}
-		resp := &api.Response{ID: r.ID, OK: true, Members: []api.Member{}}
+		return tells(leads, members...)(r)
+	}
+}
+
+// tells is that of one that says it beside every answer.
+func tells(p part, members ...string) part {
+	return func(r api.Request) *api.Response {
+		resp := &api.Response{}
+		if r.Op != api.Members {
+			resp = p(r)
+		}
+		resp.Members = []api.Member{}
 		for _, m := range members {
 			resp.Members = append(resp.Members, api.Member{ID: m, Client: m, State: api.Voter})
 		}
@@ -38,59 +48,82 @@ func (c *cast) knows() (addrs []string) {
 
 func TestClient_learns_who_the_members_are_and_outlives_all_with_whom_it_began(t *testing.T) {
 	play(t, []part{belongs("n1", "n2"), nil, nil, nil, nil}, func(t *testing.T, c *cast) {
-		c.learnt = time.Time{}
+		c.greet = c.inquire
 		c.nodes = c.nodes[:1]
-		for i := range len(names) - 1 { // n1 is replaced by n2, that by n3, and so on
+		for i := range len(names) - 1 { // n1 is replaced by n2, that by n3, and so on, with no time in between
 			here, next := names[i], names[i+1]
 			c.cast(here, belongs(here, next))
 			c.cast(next, belongs(next))
 			require.NoError(t, c.Put(t.Context(), "k", "v"))
-			require.Equal(t, []string{here, next}, c.knows())
+			c.cast(here, tells(belongs(here, next), here, next))
+			require.NoError(t, c.Put(t.Context(), "k", "v"))
+			require.Subset(t, c.knows(), []string{next})
 			c.cast(here, nil)
-			time.Sleep(2 * membersAge)
 			require.NoError(t, c.Put(t.Context(), "k", "v"))
 			require.Equal(t, []string{next}, c.knows(), "and no other")
-			time.Sleep(2 * membersAge)
 		}
 	})
 }
 
-func TestClient_asks_for_the_members_now_and_then(t *testing.T) {
-	play(t, []part{belongs(names...)}, func(t *testing.T, c *cast) {
-		c.learnt = time.Time{}
-		time.Sleep(10 * membersAge)
-		require.Empty(t, c.told(api.Members), "nobody asks anything")
+func TestClient_asks_for_the_members_once_a_connection_and_is_told_when_they_are_others(t *testing.T) {
+	play(t, []part{belongs("n1", "n2", "n3")}, func(t *testing.T, c *cast) {
+		c.greet = c.inquire
 		for range 10 {
 			require.NoError(t, c.Put(t.Context(), "k", "v"))
-			synctest.Wait()
-			require.Len(t, c.told(api.Members), 1)
 		}
-		time.Sleep(membersAge + time.Millisecond)
+		require.Equal(t, []string{"n1", "n2", "n3"}, c.knows())
+		require.Equal(t, []string{"n1"}, c.told(api.Members))
+		c.cast("n1", tells(leads, "n1"))
 		require.NoError(t, c.Put(t.Context(), "k", "v"))
-		synctest.Wait()
-		require.Len(t, c.told(api.Members), 2)
-		require.Equal(t, names, c.knows())
+		require.Equal(t, []string{"n1"}, c.knows())
+		require.Equal(t, []string{"n1"}, c.told(api.Members))
+		c.cast("n1", nil)
+		c.cast("n1", belongs("n1", "n2"))
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
+		require.Equal(t, []string{"n1", "n2"}, c.knows())
+		require.Equal(t, []string{"n1", "n1"}, c.told(api.Members), "and once on the next connection")
+	})
+}
+
+func TestClient_does_not_believe_who_was_removed(t *testing.T) {
+	at := func(index uint64, p part) part {
+		return func(r api.Request) *api.Response {
+			resp := p(r)
+			resp.Index = index
+			return resp
+		}
+	}
+	play(t, []part{at(7, belongs("n1", "n2", "n3"))}, func(t *testing.T, c *cast) {
+		c.greet = c.inquire
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
+		require.Equal(t, []string{"n1", "n2", "n3"}, c.knows())
+		c.cast("n1", at(6, tells(leads, "n4")))
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
+		require.Equal(t, []string{"n1", "n2", "n3"}, c.knows())
+		c.cast("n1", at(7, tells(leads, "n4")))
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
+		require.Equal(t, []string{"n4"}, c.knows(), "this is as new")
 	})
 }
 
 func TestClient_that_is_told_of_no_members_keeps_those_it_knows(t *testing.T) {
 	play(t, []part{belongs()}, func(t *testing.T, c *cast) {
-		c.learnt = time.Time{}
+		c.greet = c.inquire
 		require.NoError(t, c.Put(t.Context(), "k", "v"))
 		require.Equal(t, names, c.knows())
 	})
 }
 
 func TestClient_hangs_up_on_who_is_no_member(t *testing.T) {
-	play(t, []part{belongs("n2"), belongs("n2")}, func(t *testing.T, c *cast) {
-		c.learnt = time.Time{}
+	play(t, []part{leads}, func(t *testing.T, c *cast) {
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
+		require.Equal(t, "n1", c.leader.addr)
+		c.cast("n1", tells(leads, "n2"))
 		require.NoError(t, c.Put(t.Context(), "k", "v"))
 		require.Equal(t, []string{"n2"}, c.knows())
-		if c.leader != nil { // the put was after the answer about the members
-			require.Equal(t, "n2", c.leader.addr, "who led is none")
-		}
+		require.Nil(t, c.leader, "who led is none")
 		require.NoError(t, c.Put(t.Context(), "k", "v"))
-		require.Equal(t, "n2", c.told(api.Put)[1])
+		require.Equal(t, []string{"n1", "n1", "n2"}, c.told(api.Put))
 	})
 }
 

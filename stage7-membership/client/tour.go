@@ -114,10 +114,6 @@ func (t *tour) learn(n *node, resp api.Response, err *api.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.index = max(c.index, resp.Index)
-	if resp.ID != 0 && time.Since(c.learnt) > membersAge && c.life.Err() == nil {
-		c.learnt = time.Now()
-		c.asking.Go(func() { c.learnMembers(n) })
-	}
 	switch {
 	case !t.forLeader():
 	case err == nil:
@@ -187,37 +183,4 @@ func (c *Client) why(ctx context.Context) error {
 		return errClosed
 	}
 	return ctx.Err()
-}
-
-// membersAge is how often a client that has something to ask also asks who the servers are.
-const membersAge = time.Second
-
-// learnMembers has the client know those servers that n says there are, and no others: the cluster may have become another
-// one by and by, of which none was there when the client began (D§6.1).
-func (c *Client) learnMembers(n *node) {
-	ctx, cancel := context.WithTimeout(c.life, longestTry)
-	defer cancel()
-	resp, err := n.try(ctx, api.Request{Op: api.Members})
-	if err != nil || len(resp.Members) == 0 {
-		return
-	}
-	c.mu.Lock()
-	known := c.nodes
-	c.nodes = nil
-	for _, m := range resp.Members {
-		i := slices.IndexFunc(known, func(n *node) bool { return n.addr == m.Client })
-		if i >= 0 {
-			c.nodes = append(c.nodes, known[i])
-			known = slices.Delete(known, i, i+1)
-		} else {
-			c.at(m.Client)
-		}
-	}
-	if slices.Contains(known, c.leader) {
-		c.leader = nil
-	}
-	c.mu.Unlock()
-	for _, gone := range known {
-		gone.close()
-	}
 }

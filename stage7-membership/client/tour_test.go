@@ -582,7 +582,7 @@ func TestClients_that_fail_together_do_not_come_back_together(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range clients {
 			other := New("n1")
-			other.dial, other.intN = c.network.DialContext, seeded(uint64(i))
+			other.dial, other.intN, other.greet = c.network.DialContext, seeded(uint64(i)), c.greet
 			t.Cleanup(other.Close)
 			all.Go(func() { other.Get(t.Context(), "k") })
 		}

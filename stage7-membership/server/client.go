@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raftworkbook/stage7-membership/api"
+	"raftworkbook/stage7-membership/raft"
 )
 
 const (
@@ -44,7 +45,8 @@ type client struct {
 
 	sending chan struct{} // a lock, held while out is used: who has it may wait long for the client
 	out     *bufio.Writer
-	encoder *json.Encoder // into out
+	encoder *json.Encoder       // into out
+	told    *raft.Configuration // who the members are, as this client knows it; nil if it has not asked
 }
 
 func newClient(s *Server, conn net.Conn) *client {
@@ -81,10 +83,16 @@ func (c *client) serve() {
 	}
 }
 
-// answer queues a response, to leave together with others.
+// answer queues a response, to leave together with others. Whoever has once heard who the members are hears it again
+// when they are others.
 func (c *client) answer(r api.Response) error {
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
+	n := c.server.node
+	if config := n.config.Load(); r.OK && (r.Members != nil || c.told != nil && c.told != config) {
+		r.Index = max(r.Index, n.Applied()) // first: the members may be newer than that, never older
+		r.Members, c.told = n.Members(), config
+	}
 	return c.encoder.Encode(r)
 }
 

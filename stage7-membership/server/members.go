@@ -33,6 +33,9 @@ func (n *Node) Members() []api.Member {
 	return all
 }
 
+// Applied is the last entry that the node has applied.
+func (n *Node) Applied() uint64 { return uint64(n.view.Load().index) }
+
 func named(members []raft.Member, id string) bool {
 	return slices.ContainsFunc(members, func(m raft.Member) bool { return m.ID == id })
 }

@@ -310,3 +310,23 @@ func TestNode_with_nothing_on_its_disk_must_be_told_whether_the_cluster_is_new(t
 	require.NotEqual(t, first.head.Directory, other.head.Directory)
 	require.NoError(t, other.close())
 }
+
+func TestWhoever_has_asked_for_the_members_is_told_when_they_are_others(t *testing.T) {
+	bubble(t, func(t *testing.T, h *host) {
+		asks, silent := h.dial(), h.dial()
+		asks.send(`{"id":1,"op":"members"}` + "\n")
+		asks.hears(`{"id":1,"ok":true,"members":[{"id":"n1","peer":"","client":"","state":"voter"}]}`)
+		asks.send(`{"id":2,"op":"get","key":"x"}` + "\n")
+		asks.hears(`{"id":2,"ok":true,"found":false}`)
+		one, two := raft.Member{ID: "n1"}, raft.Member{ID: "n2", Peer: "a:1", Client: "b:1"}
+		h.node.config.Store(&raft.Configuration{Voters: []raft.Member{one}, Next: []raft.Member{one, two}})
+		asks.send(`{"id":3,"op":"cas"}` + "\n" + `{"id":4,"op":"get","key":"x"}` + "\n")
+		require.Contains(t, asks.line(), `"ok":false`, "an error is about the request alone")
+		asks.hears(`{"id":4,"ok":true,"found":false,"members":[` +
+			`{"id":"n1","peer":"","client":"","state":"voter"},{"id":"n2","peer":"a:1","client":"b:1","state":"joining"}]}`)
+		for _, u := range []*user{asks, silent} {
+			u.send(`{"id":5,"op":"get","key":"x"}` + "\n")
+			u.hears(`{"id":5,"ok":true,"found":false}`)
+		}
+	})
+}
