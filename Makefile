@@ -34,8 +34,8 @@ run: ## [STAGE=n] start the lab of a stage: its cluster and a prompt; the last s
 test: ## [STAGE=n] run the tests, of one stage or of everything
 	@$(TEST) $(PACKAGES)
 
-race: ## [STAGE=n] run them with the race detector, but for the scenes, which do what other tests do too
-	@$(TEST) -race -skip '^TestScenes$$' $(PACKAGES)
+race: ## [STAGE=n] run them with the race detector
+	@$(TEST) -race $(PACKAGES)
 
 soak: ## STAGE=n run the tests of a stage again and again: takes long
 	$(call need,STAGE)
@@ -45,10 +45,12 @@ soak: ## STAGE=n run the tests of a stage again and again: takes long
 	@busy=; trap 'kill $$busy' EXIT; trap 'exit 130' INT TERM; \
 	for i in $$(seq $$(getconf _NPROCESSORS_ONLN)); do sh -c 'while :; do :; done' & busy="$$busy $$!"; done; \
 	$(TEST) -count=10 -timeout=60m $(PACKAGES)
+	@echo "make matrix STAGE=$(STAGE), 10 times"
+	@for i in 1 2 3 4 5 6 7 8 9 10; do go run ./common/matrix $(ONLY) || exit 1; done
 	SOAK=1 $(TEST) -count=1 -timeout=60m -v -run '^TestSoak_' $(PACKAGES)
 
-matrix: ## play each scene in each stage, and print how it ends: takes two minutes
-	@go run ./common/matrix
+matrix: ## [STAGE=n] play each scene in each stage, or in one, and print how it ends
+	@go run ./common/matrix $(ONLY)
 
 bugs: ## [STAGE=n] [NEW=1] [ONEIN=1] put each known bug in, and see the tests catch it; NEW: only what a stage does not share with the one before; ONEIN: a sample
 	@go run ./common/bugs $(ONLY) $(if $(NEW),-new) $(if $(ONEIN),-one-in $(ONEIN))

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,7 +19,6 @@ import (
 
 	"raftworkbook/common/lab"
 	"raftworkbook/common/linear"
-	"raftworkbook/common/stages/tree"
 	"raftworkbook/common/wire"
 )
 
@@ -66,22 +64,6 @@ func output(t *testing.T, input string, args ...string) (stdout, stderr string, 
 	cmd.Run()
 	require.NotNil(t, cmd.ProcessState)
 	return out.String(), err.String(), cmd.ProcessState.ExitCode()
-}
-
-// The scenes that the stage does not share with the one before. "make matrix" plays each in each stage.
-func TestScenes(t *testing.T) {
-	scenes, err := tree.Own(".", "scenes/*.scene")
-	require.NoError(t, err)
-	for _, name := range scenes {
-		t.Run(filepath.Base(name), func(t *testing.T) {
-			t.Parallel()
-			l := startOf(t, nodes)
-			f, err := os.Open(name)
-			require.NoError(t, err)
-			defer f.Close()
-			require.NoError(t, l.Scene(t.Context(), f, t.Output()))
-		})
-	}
 }
 
 func TestLab_answers_what_is_piped_in(t *testing.T) {

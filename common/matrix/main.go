@@ -3,6 +3,7 @@
 // another.
 //
 //	go run ./common/matrix
+//	go run ./common/matrix -stage 2    that stage alone
 //
 // A stage that has the scene plays its own. One that comes later plays the newest before it, unless that is about a leader
 // by order and the stage elects its leader. One that comes earlier plays the first, and may end otherwise: that is what the
@@ -11,6 +12,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -25,16 +27,18 @@ import (
 )
 
 func main() {
+	stage := flag.Int("stage", -1, "play the scenes in this `stage` alone; all, if negative")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, *stage); err != nil {
 		fmt.Fprintln(os.Stderr, "matrix:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, stage int) error {
 	root, err := tree.Root(".")
 	if err != nil {
 		return err
@@ -47,6 +51,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if stage >= 0 {
+		if m = m.only(stage); len(m.stages) == 0 {
+			return fmt.Errorf("there is no stage %d", stage)
+		}
+	}
 	bins, err := os.MkdirTemp("", "raftworkbook-matrix-")
 	if err != nil {
 		return err
@@ -56,7 +65,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	fmt.Print(m.table())
-	if bad := m.surprises(); bad != nil {
+	if bad := m.surprises(); bad != nil || stage >= 0 {
 		return bad
 	}
 	return inReadme(root, m.table())

@@ -72,6 +72,22 @@ func find(stages []tree.Stage) (matrix, error) {
 	return m, nil
 }
 
+// only is the part of the matrix that is about one stage: the scenes that it has all commands for.
+func (m matrix) only(stage int) (one matrix) {
+	for i, s := range m.stages {
+		if s.Number != stage {
+			continue
+		}
+		one.stages = m.stages[i : i+1]
+		for _, r := range m.rows {
+			if c := r.cells[i : i+1]; c[0].Lacks == "" {
+				one.rows = append(one.rows, row{r.name, c})
+			}
+		}
+	}
+	return one
+}
+
 // newRow returns the row of a scene whose first file is given.
 func newRow(stages []tree.Stage, name, file string) (row, error) {
 	r := row{name: strings.TrimSuffix(name, ".scene")}

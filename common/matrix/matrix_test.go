@@ -52,6 +52,14 @@ func TestTable_says_of_each_scene_and_stage_how_it_ends(t *testing.T) {
 | one leads | · | · | ✓ | ✓ |
 `, m.table())
 
+	require.Equal(t, `| scene | 2 |
+|---|:-:|
+| it dies | ✗ |
+| one is cut | ✓ |
+| it wins | ✓ |
+`, m.only(2).table())
+	require.Empty(t, m.only(3).stages)
+
 	m.rows[0].cells[2].err = errors.New("line 2: expected 1, got 2")
 	require.Contains(t, m.table(), "| it dies | ✗ | ✗ | ? | · |")
 	require.EqualError(t, m.surprises(), "it-dies in stage 4: line 2: expected 1, got 2")

@@ -1,8 +1,6 @@
 package tree
 
 import (
-	"bytes"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -97,42 +95,4 @@ func (ps patterns) match(file string) bool {
 		}
 	}
 	return false
-}
-
-// Own returns the files of the stage in dir that match a pattern, but for those that the stage before it has too, byte for
-// byte. It fails if there is none.
-func Own(dir, pattern string) ([]string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	stages, err := Stages(filepath.Dir(dir))
-	if err != nil {
-		return nil, err
-	}
-	before := "" // none
-	for i, s := range stages {
-		if s.Dir == dir && i > 0 {
-			before = stages[i-1].Dir
-		}
-	}
-	files, err := filepath.Glob(filepath.Join(dir, pattern))
-	if err != nil {
-		return nil, err
-	}
-	var own []string
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		inherited, err := os.ReadFile(filepath.Join(before, strings.TrimPrefix(file, dir)))
-		if before == "" || err != nil || !bytes.Equal(text, inherited) {
-			own = append(own, file)
-		}
-	}
-	if len(own) == 0 {
-		return nil, fmt.Errorf("%s has no %s of its own", dir, pattern)
-	}
-	return own, nil
 }

@@ -57,33 +57,3 @@ func TestFiles_leave_out_what_gitignore_names(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"stage0-a"}, top)
 }
-
-func TestOwn_leaves_out_what_the_stage_before_has_too(t *testing.T) {
-	root := t.TempDir()
-	for file, text := range map[string]string{
-		"stage0-a/scenes/same.scene":    "1",
-		"stage0-a/scenes/changed.scene": "1",
-		"stage0-a/scenes/dropped.scene": "1",
-		"stage1-b/scenes/same.scene":    "1",
-		"stage1-b/scenes/changed.scene": "2",
-		"stage1-b/scenes/new.scene":     "1",
-		"stage1-b/scenes/other.txt":     "1",
-		"stage2-c/scenes/same.scene":    "1",
-	} {
-		require.NoError(t, os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(root, file), []byte(text), 0o644))
-	}
-	own := func(stage string) (names []string) {
-		files, err := Own(filepath.Join(root, stage), "scenes/*.scene")
-		require.NoError(t, err)
-		for _, file := range files {
-			require.Equal(t, filepath.Join(root, stage, "scenes"), filepath.Dir(file))
-			names = append(names, filepath.Base(file))
-		}
-		return names
-	}
-	require.Equal(t, []string{"changed.scene", "dropped.scene", "same.scene"}, own("stage0-a"))
-	require.Equal(t, []string{"changed.scene", "new.scene"}, own("stage1-b"))
-	_, err := Own(filepath.Join(root, "stage2-c"), "scenes/*.scene")
-	require.ErrorContains(t, err, "stage2-c has no scenes/*.scene of its own")
-}
