@@ -32,7 +32,7 @@ run: ## [STAGE=n] start the lab of a stage: its cluster and a prompt; the last s
 	@trap 'exit 0' INT; go run ./$(RUN) # Ctrl-C is a way to leave, no error
 
 test: ## [STAGE=n] run the tests, of one stage or of everything
-	@$(TEST) $(PACKAGES)
+	@$(TEST) -cpu 1 $(PACKAGES) # one processor for each: other packages are tested beside it
 
 race: ## [STAGE=n] run them with the race detector
 	@$(TEST) -race $(PACKAGES)

@@ -17,8 +17,8 @@ var ErrNoVoter = errors.New("it is no voter")
 // ErrTransfer is returned by Propose and Change while leadership goes to another node.
 var ErrTransfer = errors.New("leadership is being handed over")
 
-// maxRounds is in how many rounds a new member must become level (D§4.2.1), and for how many election timeouts it may be
-// silent meanwhile.
+// maxRounds is in how many rounds a new member must become level (D§4.2.1), and for how many election timeouts it may come
+// no further meanwhile.
 const maxRounds = 10
 
 // learning is how far a leader is with bringing a new member its log. It is done in rounds: what the log had when a round
@@ -28,6 +28,10 @@ type learning struct {
 	goal   Index // up to here the round goes
 	took   int   // ticks so far
 	level  bool  // a round took no longer than an election may
+
+	match  Index // what the member had of the log
+	offset int   // and of a snapshot, when it last came further,
+	stuck  int   // so many ticks ago
 }
 
 // Bootstrap returns what is on the disk of each of the first members of a cluster before it begins: an entry that is
@@ -43,7 +47,8 @@ func (r *Raft) Configuration() (c Configuration, committed bool) {
 
 // Change begins to make next the voters: those that are new get the log first. It takes several entries, and leaders, and
 // is over when next are the voters and that is committed; or if one of next could not become level, when there is no next
-// any more. To begin what has been begun, or is so already, is no error. It returns ErrNotLeader, ErrNotReady, ErrChanging,
+// any more. To begin what has been begun, or is so already, is no error. Those who are the voters as next withdraw a change
+// of which the new only learn yet. It returns ErrNotLeader, ErrNotReady, ErrChanging,
 // ErrTransfer or ErrNoVoters, with no effect, where it cannot.
 func (r *Raft) Change(next []Member) error {
 	last, _ := r.log.term(r.commitIndex)
@@ -56,10 +61,13 @@ func (r *Raft) Change(next []Member) error {
 		return nil
 	case last != r.currentTerm: // or else two leaders may change the same configuration, each in its own way (D§4.1, erratum)
 		return ErrNotReady
-	case c.Next != nil || c.index > r.commitIndex:
-		return ErrChanging
 	case r.transferee != None:
 		return ErrTransfer
+	case c.index > r.commitIndex:
+		return ErrChanging
+	case c.Next != nil && slices.Equal(c.Voters, next): // the new only learn yet, or there would be no next any more: it is withdrawn
+	case c.Next != nil:
+		return ErrChanging
 	}
 	if slices.EqualFunc(next, r.config.Voters, func(a, b Member) bool { return a.ID == b.ID }) {
 		r.appendConfig(Configuration{Voters: next}) // who counts stays as it is
@@ -157,7 +165,7 @@ func (r *Raft) teach() {
 			l.level = l.rounds > 0 && l.took < r.options.ElectionTicks
 			l.rounds, l.goal, l.took = l.rounds+1, r.log.lastIndex(), 0
 		}
-		if !l.level && l.rounds > maxRounds || p.silent > maxRounds*r.options.ElectionTicks {
+		if l.note(p); !l.level && (l.rounds > maxRounds || l.stuck > maxRounds*r.options.ElectionTicks) {
 			r.because("D§4.2.1: %s does not become level", m.ID)
 			r.appendConfig(Configuration{Voters: r.config.Voters})
 			return
@@ -166,6 +174,17 @@ func (r *Raft) teach() {
 	}
 	if all {
 		r.appendConfig(Configuration{Voters: r.config.Voters, Next: r.config.Next, Joint: true})
+	}
+}
+
+// note takes down how far the member is.
+func (l *learning) note(p *progress) {
+	offset := 0
+	if p.transfer != nil {
+		offset = p.transfer.offset
+	}
+	if p.matchIndex != l.match || offset != l.offset {
+		l.match, l.offset, l.stuck = p.matchIndex, offset, 0
 	}
 }
 

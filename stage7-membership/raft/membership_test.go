@@ -234,6 +234,8 @@ func TestChange_is_refused_with_no_effect(t *testing.T) {
 		{"before anything of the term is committed", leader(options("n1", 3), entries(1, 1)...), next, ErrNotReady},
 		{"while others learn", among(t, learners("n1 n2 n3", "n1 n2")), next, ErrChanging},
 		{"while two sets count", among(t, joint("n1 n2 n3", "n1 n2")), next, ErrChanging},
+		{"back once two sets count", among(t, joint("n1 n2 n3", "n1 n2 n4")), members("n1", "n2", "n3"), ErrChanging},
+		{"back before it is committed that others learn", among(t, learners("n1 n2 n3", "n1 n2 n4")), members("n1", "n2", "n3"), ErrChanging},
 		{"until the last one is committed", among(t, of("n1 n2 n3 n5")), next, ErrChanging},
 		{"while leadership is handed over", func() *Raft {
 			r := established(options("n1", 3))
@@ -520,6 +522,50 @@ func TestLearner_that_is_silent_is_given_up(t *testing.T) {
 		answers(r, 3, "n2")
 		require.NoError(t, r.Change(members("n1", "n2")), "another may begin")
 	}
+}
+
+func TestLearner_that_answers_and_comes_no_further_is_given_up(t *testing.T) {
+	const long = maxRounds*30 - 1 // ticks
+	for _, c := range []struct {
+		name string
+		does func(r *Raft, tick int)
+		want string
+	}{
+		{"it has one entry of two", func(r *Raft, _ int) { answers(r, 1, "n4") }, "n1 n2 n3"},
+		{"it has one more now and then", func(r *Raft, tick int) { answers(r, Index(1+tick/long), "n4") }, "n1 n2 n3, and then n1 n2 n3 n4"},
+		{"it has more of a snapshot now and then", func(r *Raft, tick int) {
+			r.progress["n4"].transfer = &transfer{offset: 1 + tick/long}
+		}, "n1 n2 n3, and then n1 n2 n3 n4"},
+		{"it has no more of a snapshot", func(r *Raft, _ int) { r.progress["n4"].transfer = &transfer{offset: 1} }, "n1 n2 n3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := among(t, learners("n1 n2 n3", "n1 n2 n3 n4"))
+			for range 10 {
+				propose(t, r, "a")
+			}
+			for tick := 0; tick < 3*maxRounds*30 && r.progress["n4"] != nil; tick++ {
+				r.Tick()
+				drain(r)
+				answers(r, r.Status().LastIndex, "n2", "n3")
+				if r.progress["n4"] != nil {
+					c.does(r, tick)
+				}
+			}
+			require.Equal(t, c.want, r.config.String())
+		})
+	}
+}
+
+// Nobody counts otherwise yet.
+func TestChange_can_be_withdrawn_while_the_new_members_learn(t *testing.T) {
+	r := among(t, learners("n1 n2 n3", "n1 n2 n4"))
+	answers(r, 2, "n2")
+	require.NoError(t, r.Change(members("n1", "n2", "n3")))
+	require.Equal(t, "n1 n2 n3", r.config.String())
+	require.Nil(t, r.progress["n4"])
+	require.ErrorIs(t, r.Change(members("n1", "n2")), ErrChanging, "that is not committed")
+	answers(r, 3, "n3")
+	require.NoError(t, r.Change(members("n1", "n2")))
 }
 
 func TestLearner_that_is_level_stays_so_while_another_learns(t *testing.T) {

@@ -175,8 +175,8 @@ func (r *Raft) Tick() {
 		r.checkQuorum()
 	}
 	for _, p := range r.progress {
-		p.silent++
 		p.learning.took++
+		p.learning.stuck++
 	}
 	if r.transferElapsed++; r.transferElapsed >= r.options.ElectionTicks {
 		r.transferee = None

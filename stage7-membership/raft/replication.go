@@ -13,8 +13,6 @@ type progress struct {
 	round uint64
 	// transfer is of a snapshot, for a follower that needs entries which are gone; nil otherwise.
 	transfer *transfer
-	// silent is for how many ticks the follower has not answered.
-	silent   int
 	learning learning
 }
 
@@ -121,7 +119,7 @@ func (r *Raft) handleAppendEntriesReply(m Message, reply AppendEntriesReply) {
 		return
 	}
 	p := r.progress[m.From]
-	p.round, p.silent = max(p.round, min(reply.Round, r.round)), 0
+	p.round = max(p.round, min(reply.Round, r.round))
 	if !reply.Success {
 		r.backOff(m.From, p, reply)
 		return

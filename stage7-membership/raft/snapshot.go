@@ -167,7 +167,7 @@ func (r *Raft) handleInstallSnapshotReply(m Message, reply InstallSnapshotReply)
 		return
 	}
 	p := r.progress[m.From]
-	p.round, p.silent = max(p.round, min(reply.Round, r.round)), 0
+	p.round = max(p.round, min(reply.Round, r.round))
 	if reply.Done {
 		r.matched(m.From, p, reply.LastIncludedIndex)
 		return

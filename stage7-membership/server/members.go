@@ -127,7 +127,7 @@ func (n *Node) manageOn(s raft.Status) {
 		case committed && c.Next == nil && same(c.Voters, w.next):
 			w.reply(api.Response{ID: id, OK: true, Members: n.Members()})
 		case committed && c.Next == nil:
-			w.reply(api.Refuse(id, api.Errorf(api.NotLevel, "not all of the new members could become level: the members are %s, as before", &c)))
+			w.reply(api.Refuse(id, api.Errorf(api.NotLevel, "not all of the new members became level: the members are %s, as before", &c)))
 		case s.Role != raft.Leader:
 			w.reply(api.Refuse(id, api.Errorf(api.Timeout, "leadership was lost: the change may go on, and asking for it again does no harm")))
 		default:

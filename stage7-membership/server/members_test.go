@@ -147,9 +147,21 @@ func TestNode_that_is_not_there_is_given_up(t *testing.T) {
 	voyage(t, 3, 1, election, func(t *testing.T, s *sea) {
 		id := s.elected()
 		resp := <-s.await(id, changing(plus("n9")))
-		require.Equal(t, api.Errorf(api.NotLevel, "not all of the new members could become level: the members are n1 n2 n3, as before"), resp.Error)
+		require.Equal(t, api.Errorf(api.NotLevel, "not all of the new members became level: the members are n1 n2 n3, as before"), resp.Error)
 		require.Equal(t, []string{"n1", "n2", "n3"}, names(s.at(id).Members()))
 		s.put(id, "1")
+	})
+}
+
+func TestChange_is_withdrawn_by_what_would_undo_it(t *testing.T) {
+	voyage(t, 3, 1, election, func(t *testing.T, s *sea) {
+		id := s.elected()
+		adding := s.await(id, changing(plus("n9")))
+		time.Sleep(2 * heartbeat)
+		require.Equal(t, []string{"n1", "n2", "n3"}, names((<-s.await(id, changing("-n9"))).Members))
+		require.Equal(t, api.NotLevel, (<-adding).Error.Code)
+		s.enlist("n4")
+		s.alter(plus("n4"), "n1", "n2", "n3", "n4")
 	})
 }
 
