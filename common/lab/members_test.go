@@ -126,7 +126,7 @@ func TestRestart_with_more_flags_gives_them_to_the_node_until_it_is_killed(t *te
 	l := startLab(t, Options{Stage: 2, Nodes: 3})
 	run(t, l, "restart n3 -leader n3 => ok", "put x 1 @n3 => ok", "restart n3 => ok", "put x 2 @n3 => error not_leader")
 	_, err := l.Run(t.Context(), "restart n3 -frob")
-	require.ErrorContains(t, err, "n3 does not start: exit status 2")
+	require.EqualError(t, err, "n3 does not start: exit status 2: flag provided but not defined: -frob")
 }
 
 func TestTLS_is_spoken_by_nodes_and_clients_and_leaves_no_file(t *testing.T) {

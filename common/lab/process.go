@@ -73,6 +73,7 @@ type process struct {
 
 	mu        sync.Mutex
 	lastWords string
+	final     bool // whatever else it writes, those were its last words
 }
 
 // launch starts a node: bin node -id ID ... It does not wait until the node is ready. Once it is gone,
@@ -124,12 +125,13 @@ func (p *process) hear(greeting string) func([]string) {
 }
 
 // complain takes the lines of standard error. It keeps the last one, or the one with which a Go program
-// begins to die.
+// begins to die, or the one after which it explains its flags.
 func (p *process) complain(lines []string) {
 	p.mu.Lock()
 	for _, line := range lines {
-		if line != "" && !isFatal(p.lastWords) {
-			p.lastWords = line
+		p.final = p.final || strings.HasPrefix(line, "Usage of ")
+		if line != "" && !p.final {
+			p.lastWords, p.final = line, isFatal(line)
 		}
 	}
 	p.mu.Unlock()

@@ -34,7 +34,7 @@ func (n *Node) Entries(limit uint64) (log []string, more bool) {
 	return log, more
 }
 
-// describe is an entry for people: 7@2 put x=1.
+// describe is an entry for people: 7@2 put x 1.
 func describe(e raft.Entry) string {
 	if len(e.Command) == 0 {
 		return e.String() + " no-op"

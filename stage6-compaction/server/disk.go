@@ -235,7 +235,7 @@ func (d *disk) load(h head) (all record, err error) {
 		switch {
 		case ok && bad > 0:
 			return all, fmt.Errorf("damaged at byte %d, though a good line follows: what was there has been promised, "+
-				"so the node must not start without it, nor with an empty directory; leave it out", bad)
+				"so the node must not start without it, nor with an empty directory; leave this node out", bad)
 		case ok:
 			if err := all.add(text); err != nil {
 				return all, fmt.Errorf("line at byte %d: %w", at, err)

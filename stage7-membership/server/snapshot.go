@@ -89,7 +89,7 @@ func (d *disk) loadSnapshot() (s raft.Snapshot, err error) {
 	}
 	if err := json.Unmarshal(first[len(noSum):], &h); err != nil || h.Size != len(data) || h.Sum != sum(data) {
 		return s, fmt.Errorf("%s: damaged: what it stood for is gone from the log, so the node must not start without it, "+
-			"nor with an empty directory; leave it out", path)
+			"nor with an empty directory; leave this node out", path)
 	}
 	d.snapshotSize = int64(len(data))
 	return raft.Snapshot{LastIncludedIndex: h.LastIncludedIndex, LastIncludedTerm: h.LastIncludedTerm, Config: h.Config, Data: data}, nil
