@@ -71,6 +71,7 @@ func TestLab_fails_if_an_expectation_does(t *testing.T) {
 }
 
 func TestCommandLine_says_what_is_wrong(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args   []string
 		says   string

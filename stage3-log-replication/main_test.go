@@ -83,6 +83,7 @@ func TestLab_fails_if_an_expectation_does(t *testing.T) {
 }
 
 func TestCommandLine_says_what_is_wrong(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	for _, c := range []struct {
 		args   []string
@@ -163,7 +164,7 @@ func TestServer_is_linearizable(t *testing.T) {
 	t.Parallel()
 	_, addr := start(t)
 	h := linear.NewHistory()
-	linear.Workload{Clients: 8, Ops: 100, Keys: 5, Seed: 1}.Drive(t.Context(), h, addr)
+	linear.Workload{Clients: 8, Ops: 50, Keys: 5, Seed: 1}.Drive(t.Context(), h, addr)
 	linear.Require(t, h)
 }
 

@@ -104,7 +104,7 @@ func once(t *testing.T, seed uint64, strikes int) {
 
 func TestAppend_is_done_once_while_nodes_are_killed_and_cut_off(t *testing.T) {
 	t.Parallel()
-	once(t, 1, 3)
+	once(t, 1, 2)
 }
 
 func TestSoak_append_is_done_once_while_nodes_are_killed_and_cut_off(t *testing.T) {
