@@ -82,11 +82,12 @@ func TestRetry_gets_the_answer_that_the_first_try_would_have_got(t *testing.T) {
 	m := newMachine()
 	play(t, []part{nil, follows("n2")}, func(t *testing.T, c *cast) {
 		c.cast("n1", func(r api.Request) *api.Response {
+			resp := m.leads(r)
 			if r.Op != api.Register {
-				c.cast("n1", nil) // it is carried out, and the leader dies
 				c.cast("n2", m.leads)
+				c.cast("n1", nil) // it is carried out, and the leader dies
 			}
-			return m.leads(r)
+			return resp
 		})
 		swapped, _, err := c.CAS(t.Context(), "k", nil, "v")
 		require.NoError(t, err)
