@@ -21,7 +21,7 @@ import (
 const (
 	// logName is the file with all that is saved, in the node's directory.
 	logName = "raft.log"
-	// logVersion is that of its format.
+	// logVersion is that of its format. Each stage has its own: what is in a record of another it would not know.
 	logVersion = 1
 	// maxSave is the most that one save writes, in bytes.
 	maxSave = 16 << 20

@@ -128,7 +128,7 @@ func diskWith(t *testing.T, text []byte) *crash.Disk {
 
 // lines makes a file of n1's: the head, and what is given as JSON.
 func lines(texts ...string) (file []byte) {
-	for _, text := range append([]string{`{"version":1,"cluster":"c1","node":"n1"}`}, texts...) {
+	for _, text := range append([]string{`{"version":2,"cluster":"c1","node":"n1"}`}, texts...) {
 		file = append(file, seal([]byte(noSum+text+"\n"))...)
 	}
 	return file
@@ -160,7 +160,7 @@ func TestDisk_is_text_that_one_can_read(t *testing.T) {
 	sys := crash.New(1)
 	saveAll(t, sys, newTerm(1, 1, 0, 3), newTerm(2, 0), more(2, 2, 1))
 	require.Equal(t, ``+
-		`3b9ff56f {"version":1,"cluster":"c1","node":"n1"}`+"\n"+
+		`05523674 {"version":2,"cluster":"c1","node":"n1"}`+"\n"+
 		`a8d0e885 {"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":"bbb"}]}`+"\n"+
 		`eca39965 {"term":2,"entries":[]}`+"\n"+
 		`6be0049c {"entries":[{"index":2,"term":2,"command":"a"}]}`+"\n", string(content(t, sys)))
@@ -407,7 +407,7 @@ func TestDisk_refuses_what_no_node_has_saved(t *testing.T) {
 	}{
 		{"empty", nil, "its first line is no head: it is damaged, or not the log of a node"},
 		{"no log", []byte("hello\n"), "its first line is no head: it is damaged, or not the log of a node"},
-		{"a head without its end", seal([]byte(noSum + `{"version":1,"cluster":"c1","node":"n1"}`)), "its first line is no head: it is damaged, or not the log of a node"},
+		{"a head without its end", seal([]byte(noSum + `{"version":2,"cluster":"c1","node":"n1"}`)), "its first line is no head: it is damaged, or not the log of a node"},
 		{"a gap", lines(first, `{"entries":[{"index":4,"term":2}]}`), "line at byte 124: entry 4@2 after 2@2 in term 2"},
 		{"a gap inside", lines(`{"term":1,"entries":[{"index":1,"term":1},{"index":3,"term":1}]}`), "line at byte 50: entry 3@1 after 1@1 in term 1"},
 		{"no first entry", lines(`{"term":1,"entries":[{"index":2,"term":1}]}`), "line at byte 50: entry 2@1 after 0@1 in term 1"},
@@ -438,8 +438,8 @@ func TestDisk_refuses_the_directory_of_another(t *testing.T) {
 		_, _, _, err := openDisk(sys, "n1", c.cluster, c.node)
 		require.EqualError(t, err, c.want)
 	}
-	_, _, _, err := openDisk(diskWith(t, seal([]byte(noSum+`{"version":2,"node":"n1","more":[]}`+"\n"))), "n1", "c1", "n1")
-	require.EqualError(t, err, "n1/raft.log: its format is 2, and this program knows 1")
+	_, _, _, err := openDisk(diskWith(t, seal([]byte(noSum+`{"version":3,"node":"n1","more":[]}`+"\n"))), "n1", "c1", "n1")
+	require.EqualError(t, err, "n1/raft.log: its format is 3, and this program knows 2")
 	_, k := startDisk(t, sys)
 	require.True(t, k.equal(kept{}))
 }

@@ -21,8 +21,8 @@ import (
 const (
 	// logName is the file with all that is saved, in the node's directory.
 	logName = "raft.log"
-	// logVersion is that of its format.
-	logVersion = 1
+	// logVersion is that of its format. Each stage has its own: what is in a record of another it would not know.
+	logVersion = 3
 	// maxSave is the most that one save writes, in bytes.
 	maxSave = 16 << 20
 	// logChunk is by how much the file grows, in bytes. What is not used yet is newlines. So most saves leave its size as
@@ -36,7 +36,7 @@ const (
 // It is one file, to which lines are added. A line is a checksum, a blank, and JSON: first a head, then what each save
 // saved.
 //
-//	3b9ff56f {"version":1,"cluster":"c1","node":"n1"}
+//	10e9777d {"version":3,"cluster":"c1","node":"n1"}
 //	a8d0e885 {"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":"bbb"}]}
 //	df91d87c {"term":2,"voted_for":"n3","entries":[]}
 //	6be0049c {"entries":[{"index":2,"term":2,"command":"a"}]}

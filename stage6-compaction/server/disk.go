@@ -21,8 +21,8 @@ import (
 const (
 	// logName is the file with all that is saved, in the node's directory.
 	logName = "raft.log"
-	// logVersion is that of its format.
-	logVersion = 1
+	// logVersion is that of its format. Each stage has its own: what is in a record of another it would not know.
+	logVersion = 4
 	// maxSave is the most that one save writes, in bytes. When the log is written anew, its lines have about rewritten.
 	maxSave   = 16 << 20
 	rewritten = 1 << 20
@@ -38,7 +38,7 @@ const (
 // saved. When a snapshot has taken the place of entries, the log is written anew without them. Then its first entry is only
 // the place that the others follow.
 //
-//	3b9ff56f {"version":1,"cluster":"c1","node":"n1"}
+//	78c9b042 {"version":4,"cluster":"c1","node":"n1"}
 //	a8d0e885 {"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":"bbb"}]}
 //	df91d87c {"term":2,"voted_for":"n3","entries":[]}
 //	6be0049c {"entries":[{"index":2,"term":2,"command":"a"}]}

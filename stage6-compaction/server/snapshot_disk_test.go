@@ -136,10 +136,10 @@ func compacted(t *testing.T) (sys *crash.Disk, want kept) {
 func TestSnapshot_is_text_that_one_can_read(t *testing.T) {
 	sys, _ := compacted(t)
 	require.Equal(t, ``+
-		`2e53c2e7 {"version":1,"cluster":"c1","node":"n1","last_index":3,"last_term":2,"size":94,"sum":"aa71f492"}`+"\n"+
+		`9778e26a {"version":4,"cluster":"c1","node":"n1","last_index":3,"last_term":2,"size":94,"sum":"aa71f492"}`+"\n"+
 		`[{"index":1,"term":2},{"index":2,"term":2,"command":"bbb"},{"index":3,"term":2,"command":"c"}]`+"\n", string(contentOf(t, sys, snapshotPath)))
 	require.Equal(t, ``+
-		`3b9ff56f {"version":1,"cluster":"c1","node":"n1"}`+"\n"+
+		`78c9b042 {"version":4,"cluster":"c1","node":"n1"}`+"\n"+
 		`34a0ac8d {"term":2,"entries":[{"index":2,"term":2},{"index":3,"term":2,"command":"c"}]}`+"\n"+
 		`c1909352 {"entries":[{"index":4,"term":2,"command":"aa"}]}`+"\n", string(content(t, sys)))
 }
@@ -183,10 +183,10 @@ func TestSnapshot_that_is_gone_or_another_s_keeps_the_node_from_starting(t *test
 		s    raft.Snapshot
 		want string
 	}{
-		{"of another node", head{1, "c1", "n2"}, s, "n1/snapshot: it belongs to node n2 of cluster c1, and this is n1 of c1"},
-		{"of another cluster", head{1, "c2", "n1"}, s, "n1/snapshot: it belongs to node n1 of cluster c2, and this is n1 of c1"},
-		{"another format", head{2, "c1", "n1"}, s, "n1/snapshot: its format is 2, and this program knows 1"},
-		{"an old one", head{1, "c1", "n1"}, list(commands(2, 1, 0)),
+		{"of another node", head{logVersion, "c1", "n2"}, s, "n1/snapshot: it belongs to node n2 of cluster c1, and this is n1 of c1"},
+		{"of another cluster", head{logVersion, "c2", "n1"}, s, "n1/snapshot: it belongs to node n1 of cluster c2, and this is n1 of c1"},
+		{"another format", head{logVersion + 1, "c1", "n1"}, s, "n1/snapshot: its format is 5, and this program knows 4"},
+		{"an old one", head{logVersion, "c1", "n1"}, list(commands(2, 1, 0)),
 			"n1/raft.log: the log begins with entry 2, and the snapshot ends with 1: what was between has been promised"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -200,7 +200,7 @@ func TestDisk_is_text_that_one_can_read(t *testing.T) {
 	saveAll(t, sys, newTerm(1, 1, 0, 3), vote(2, "n3"), more(2, 2, 1),
 		saving{entries: []raft.Entry{{Index: 3, Term: 2, Config: &raft.Configuration{Voters: []raft.Member{{ID: "n1"}}, Next: []raft.Member{member("n2")}, Joint: true}}}})
 	require.Equal(t, ``+
-		`575d1e47 {"version":2,"cluster":"c1","node":"n1","directory":"d1"}`+"\n"+
+		`bf897c22 {"version":5,"cluster":"c1","node":"n1","directory":"d1"}`+"\n"+
 		`a8d0e885 {"term":1,"entries":[{"index":1,"term":1},{"index":2,"term":1,"command":"bbb"}]}`+"\n"+
 		`df91d87c {"term":2,"voted_for":"n3","entries":[]}`+"\n"+
 		`6be0049c {"entries":[{"index":2,"term":2,"command":"a"}]}`+"\n"+
@@ -450,7 +450,7 @@ func TestDisk_refuses_what_no_node_has_saved(t *testing.T) {
 	}{
 		{"empty", nil, "its first line is no head: it is damaged, or not the log of a node"},
 		{"no log", []byte("hello\n"), "its first line is no head: it is damaged, or not the log of a node"},
-		{"a head without its end", seal([]byte(noSum + `{"version":2,"cluster":"c1","node":"n1","directory":"d1"}`)), "its first line is no head: it is damaged, or not the log of a node"},
+		{"a head without its end", seal([]byte(noSum + `{"version":5,"cluster":"c1","node":"n1","directory":"d1"}`)), "its first line is no head: it is damaged, or not the log of a node"},
 		{"a gap", lines(first, `{"entries":[{"index":4,"term":2}]}`), "line at byte 141: entry 4@2 after 2@2 in term 2"},
 		{"a gap inside", lines(`{"term":1,"entries":[{"index":1,"term":1},{"index":3,"term":1}]}`), "line at byte 67: entry 3@1 after 1@1 in term 1"},
 		{"no first entry", lines(`{"term":1,"entries":[{"index":2,"term":1}]}`), "the log begins with entry 2, and the snapshot ends with 0: what was between has been promised"},
@@ -476,8 +476,8 @@ func TestDisk_refuses_the_directory_of_another(t *testing.T) {
 	sys := diskWith(t, lines())
 	_, _, err := openDisk(sys, "n1", "n2", c1)
 	require.EqualError(t, err, "n1/raft.log: it belongs to node n1 of cluster c1, and this is n2")
-	_, _, err = openDisk(diskWith(t, seal([]byte(noSum+`{"version":3,"node":"n1","more":[]}`+"\n"))), "n1", "n1", c1)
-	require.EqualError(t, err, "n1/raft.log: its format is 3, and this program knows 2")
+	_, _, err = openDisk(diskWith(t, seal([]byte(noSum+`{"version":6,"node":"n1","more":[]}`+"\n"))), "n1", "n1", c1)
+	require.EqualError(t, err, "n1/raft.log: its format is 6, and this program knows 5")
 	_, k := startDisk(t, sys)
 	require.True(t, k.equal(kept{}))
 }

@@ -136,10 +136,10 @@ func compacted(t *testing.T) (sys *crash.Disk, want kept) {
 func TestSnapshot_is_text_that_one_can_read(t *testing.T) {
 	sys, _ := compacted(t)
 	require.Equal(t, ``+
-		`89f31a1a {"version":2,"cluster":"c1","node":"n1","directory":"d1","last_index":3,"last_term":2,"config":{"voters":null},"size":94,"sum":"aa71f492"}`+"\n"+
+		`90e30585 {"version":5,"cluster":"c1","node":"n1","directory":"d1","last_index":3,"last_term":2,"config":{"voters":null},"size":94,"sum":"aa71f492"}`+"\n"+
 		`[{"index":1,"term":2},{"index":2,"term":2,"command":"bbb"},{"index":3,"term":2,"command":"c"}]`+"\n", string(contentOf(t, sys, snapshotPath)))
 	require.Equal(t, ``+
-		`575d1e47 {"version":2,"cluster":"c1","node":"n1","directory":"d1"}`+"\n"+
+		`bf897c22 {"version":5,"cluster":"c1","node":"n1","directory":"d1"}`+"\n"+
 		`34a0ac8d {"term":2,"entries":[{"index":2,"term":2},{"index":3,"term":2,"command":"c"}]}`+"\n"+
 		`c1909352 {"entries":[{"index":4,"term":2,"command":"aa"}]}`+"\n", string(content(t, sys)))
 }
@@ -186,7 +186,7 @@ func TestSnapshot_that_is_gone_or_another_s_keeps_the_node_from_starting(t *test
 		{"of another node", head{logVersion, "c1", "n2", "d1"}, s, "n1/snapshot: it belongs to node n2 of cluster c1, and this is n1"},
 		{"of another cluster", head{logVersion, "c2", "n1", "d1"}, s, "n1/snapshot: it is not of the same directory as the log"},
 		{"of another directory", head{logVersion, "c1", "n1", "d2"}, s, "n1/snapshot: it is not of the same directory as the log"},
-		{"another format", head{3, "c1", "n1", "d1"}, s, "n1/snapshot: its format is 3, and this program knows 2"},
+		{"another format", head{logVersion + 1, "c1", "n1", "d1"}, s, "n1/snapshot: its format is 6, and this program knows 5"},
 		{"an old one", h1, list(commands(2, 1, 0)),
 			"n1/raft.log: the log begins with entry 2, and the snapshot ends with 1: what was between has been promised"},
 	} {
