@@ -49,7 +49,7 @@ func commands() []command {
 		{name: "trace", usage: "on|off [n1]", help: "have it say what it thinks, or all that run", from: firstDurable, run: runTrace},
 
 		{name: "kill", usage: "n1", help: "kill -9 its process", run: runKill},
-		{name: "restart", usage: "n1", help: "start it again, on its data; if it runs it is killed first", run: runRestart},
+		{name: "restart", usage: "n1", help: "kill it if it runs; start it on its data again", run: runRestart},
 		{name: "restart", usage: "n1 among n1,n2,n3", help: "as one of these, if flags say who is", from: firstCluster, run: runRestart},
 		{name: "restart", usage: "n1 -FLAG VALUE ...", help: "with more flags, until it is killed", run: runRestart},
 		{name: "wipe", usage: "n1", help: "empty the directory of a dead node", from: firstDurable, run: runWipe},
