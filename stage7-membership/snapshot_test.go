@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,11 +16,14 @@ import (
 // compacting has nodes take snapshots all the time.
 var compacting = []string{"-snapshot-bytes", "2000"}
 
-// haveSnapshots fails unless each node has one.
+// haveSnapshots fails unless each node has one, those included that have just come back.
 func haveSnapshots(t *testing.T, l *lab.Lab) {
 	t.Helper()
 	for _, n := range l.Nodes() {
-		require.FileExists(t, filepath.Join(n.Dir, "snapshot"))
+		require.Eventually(t, func() bool {
+			_, err := os.Stat(filepath.Join(n.Dir, "snapshot"))
+			return err == nil
+		}, 30*time.Second, 20*time.Millisecond, n.ID)
 	}
 }
 

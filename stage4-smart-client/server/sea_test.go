@@ -234,12 +234,17 @@ func (s *sea) status(id string) (status raft.Status) {
 	return status
 }
 
-// lead orders a node to lead a term that is newer than all before.
+// lead orders a node to lead a term that is newer than all before. One that dies of it may have carried the order out:
+// terms go round, so it leads one of the next at most, and whoever is ordered after it must lead a newer one.
 func (s *sea) lead(id string) {
 	for n := s.at(id); n.Life().Err() == nil; {
+		before := s.status(id).Term
 		n.Lead()
-		if status := s.status(id); status.Term > s.term {
-			s.term = status.Term
+		switch after := s.status(id).Term; {
+		case after == 0: // it is dead
+			s.term = max(s.term, before+raft.Term(s.size))
+		case after > s.term:
+			s.term = after
 			return
 		}
 	}
