@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -229,6 +230,7 @@ func (n *Node) run() {
 
 // takeIn gives the core all that has arrived, before it is asked what to do: so many clients share one flush.
 func (n *Node) takeIn() {
+	runtime.Gosched() // who has something to hand over does it first
 	for range len(n.inbox) {
 		n.step(<-n.inbox)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -259,6 +260,7 @@ func (n *Node) run() {
 
 // takeIn gives the core all that has arrived, before it is asked what to do: so many clients share one flush.
 func (n *Node) takeIn() {
+	runtime.Gosched() // who has something to hand over does it first
 	for range len(n.inbox) {
 		n.step(<-n.inbox)
 	}
