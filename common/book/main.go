@@ -39,6 +39,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -85,6 +86,9 @@ func run(ctx context.Context, number int, out io.Writer) error {
 	if err := portsAreFree(); !canBeApart() && err != nil {
 		return err
 	}
+	if err := prepare(ctx, root); err != nil {
+		return err
+	}
 	results := playAll(ctx, root, chapters)
 	var all tally
 	for i, c := range chapters {
@@ -110,6 +114,23 @@ func run(ctx context.Context, number int, out io.Writer) error {
 	}
 	return nil
 }
+
+// prepare looks for the one command that the chapters use and a machine may lack, and builds what they run: a command
+// has its time, which is not for that.
+func prepare(ctx context.Context, root string) error {
+	if _, err := exec.LookPath("nc"); err != nil {
+		return fmt.Errorf("the chapters speak to servers with nc, which is not there (netcat-openbsd on Debian): %w", err)
+	}
+	build := exec.CommandContext(ctx, "go", "build", "./...")
+	build.Dir, build.Env = root, append(os.Environ(), buildFlags)
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// buildFlags let all copies of the tree share what is built.
+const buildFlags = "GOFLAGS=-trimpath"
 
 // atOnce is how many chapters are played at once where each has a network of its own: most of their time
 // they wait.

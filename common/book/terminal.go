@@ -55,7 +55,7 @@ func open(dir, script string) (*terminal, error) {
 	t := &terminal{cmd: exec.Command("bash", "-c", script), ended: make(chan struct{})}
 	t.news = make(chan struct{})
 	t.cmd.Dir = dir
-	t.cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath") // else each copy of the tree is built anew
+	t.cmd.Env = append(os.Environ(), buildFlags)
 	t.cmd.Stdout, t.cmd.Stderr = &t.screen, &t.screen
 	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	t.cmd.WaitDelay = time.Second // what it left behind may hold the screen
