@@ -102,6 +102,9 @@ func node(args []string) int {
 	if !slices.ContainsFunc(members, func(m server.Member) bool { return m.ID == *id }) {
 		return misused("-id %s is not in the cluster: %s", *id, *cluster)
 	}
+	if *snapshotBytes < 0 {
+		return misused("-snapshot-bytes must not be negative")
+	}
 	if *data == "" {
 		return misused("-data is missing: a directory that %s keeps its log in", *id)
 	}

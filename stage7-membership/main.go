@@ -119,6 +119,9 @@ func node(args []string) int {
 	if err != nil {
 		return misused("%v", err)
 	}
+	if *snapshotBytes < 0 {
+		return misused("-snapshot-bytes must not be negative")
+	}
 	if *data == "" {
 		return misused("-data is missing: a directory that %s keeps its log in", *id)
 	}

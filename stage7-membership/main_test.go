@@ -95,6 +95,7 @@ func TestCommandLine_says_what_is_wrong(t *testing.T) {
 		{[]string{"frob"}, `there is no command "frob"`, wrongUsed},
 		{[]string{"node", "-frob"}, "flag provided but not defined: -frob", wrongUsed},
 		{[]string{"node", "n1"}, `node takes flags only, not "n1"`, wrongUsed},
+		{[]string{"node", "-data", data, "-snapshot-bytes", "-1"}, "-snapshot-bytes must not be negative", wrongUsed},
 		{[]string{"node"}, "-data is missing: a directory that n1 keeps its log in", wrongUsed},
 		{[]string{"node", "-data", data, "-listen", "nowhere"}, "n1 cannot listen there, and -listen chooses another address: ", failed},
 		{[]string{"node", "-data", data, "-listen", "127.0.0.1:0", "-peer", "nowhere"}, "n1 cannot listen there, and -peer chooses another address: ", failed},

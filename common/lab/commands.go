@@ -121,7 +121,12 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-func runQuit(context.Context, *Lab, []word) (string, error) { return "", errQuit }
+func runQuit(_ context.Context, _ *Lab, args []word) (string, error) {
+	if len(args) > 0 {
+		return "", tooMuch(args)
+	}
+	return "", errQuit
+}
 
 func runHelp(_ context.Context, l *Lab, args []word) (string, error) {
 	if len(args) > 0 {

@@ -74,6 +74,7 @@ func TestCommands_that_make_no_sense_say_what_would(t *testing.T) {
 		{"wait", "what for?"},
 		{"save", "something is missing; usage: save FILE"},
 		{"help me", `what is "me" for?`},
+		{"quit now", `what is "now" for?`},
 		{"status n1", `what is "n1" for?`},
 		{"retry", "there is no write yet that could be sent again"},
 		{"retry x", `what is "x" for?`},

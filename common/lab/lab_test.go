@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -113,6 +114,31 @@ func TestBlock_is_not_free_for_a_node_whose_port_is_in_use(t *testing.T) {
 
 	_, err = take(b.number, 1)
 	require.ErrorIs(t, err, syscall.EADDRINUSE, "it is claimed")
+}
+
+// A process has what its parent has open from its birth until it runs its own program.
+func TestPort_that_was_looked_at_is_free_while_processes_are_started(t *testing.T) {
+	b, err := claim(maxNodes)
+	require.NoError(t, err)
+	defer b.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var starting sync.WaitGroup
+	defer starting.Wait()
+	defer cancel()
+	for range 4 {
+		starting.Go(func() {
+			for ctx.Err() == nil {
+				exec.Command("true").Run()
+			}
+		})
+	}
+	for i := range 4000 {
+		if node := 1 + i%maxNodes; bindable(b.port(node)) == nil {
+			l, err := net.Listen("tcp", b.addr(node))
+			require.NoError(t, err)
+			l.Close()
+		}
+	}
 }
 
 func TestPorts_lie_below_those_of_outgoing_connections_and_do_not_meet(t *testing.T) {

@@ -132,7 +132,7 @@ func (l *Lab) ever(id string) (*member, error) {
 	if err != nil || i < 1 || i > maxNodes || id != "n"+strconv.Itoa(i) {
 		return nil, fmt.Errorf("%s is no name of a node: n1 to n%d are", show(cut(id, maxWord)), maxNodes)
 	}
-	if err := errors.Join(bindable(l.block.client(i)), bindable(l.block.peer(i))); err != nil {
+	if err := l.block.freeFor(i); err != nil {
 		return nil, err
 	}
 	return l.newMember(i, filepath.Dir(l.first[0].Dir))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 )
 
 // Ports come in blocks of blockSize, one for each lab on the machine: in block k, node i serves clients
@@ -54,25 +55,43 @@ func take(k, n int) (block, error) {
 // free says why the first n nodes cannot listen now.
 func (b block) free(n int) error {
 	for i := 1; i <= n; i++ {
-		if err := errors.Join(bindable(b.client(i)), bindable(b.peer(i))); err != nil {
+		if err := b.freeFor(i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// freeFor says why node i cannot listen now.
+func (b block) freeFor(i int) error {
+	return errors.Join(bindable(b.port(i)), bindable(b.port(100+i)))
+}
+
 func (b block) client(i int) string { return b.addr(i) }
 func (b block) peer(i int) string   { return b.addr(100 + i) }
 
-func (b block) addr(offset int) string {
-	return fmt.Sprintf("127.0.0.1:%d", firstPort+blockSize*b.number+offset)
-}
+func (b block) addr(offset int) string { return fmt.Sprintf("127.0.0.1:%d", b.port(offset)) }
+func (b block) port(offset int) int    { return firstPort + blockSize*b.number + offset }
 
-// bindable says why nothing can listen on addr now.
-func bindable(addr string) error {
-	l, err := net.Listen("tcp", addr)
+// bindable says why nothing can listen on a port now. It does not listen itself, to close that at once: a process that
+// is being started at this moment has what is open here until it runs its own program. That takes a port that is only
+// bound from nobody, but one that is listened on from the node that it is for.
+func bindable(port int) error {
+	syscall.ForkLock.RLock()
+	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(s)
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return err
 	}
-	return l.Close()
+	defer syscall.Close(s)
+	if err := syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if err := syscall.Bind(s, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return fmt.Errorf("port %d: %w", port, err)
+	}
+	return nil
 }
