@@ -20,20 +20,19 @@ import (
 func TestCluster_takes_writes_while_two_of_five_are_down_and_no_longer_when_three_are(t *testing.T) {
 	t.Parallel()
 	l := startOf(t, 5)
-	for _, c := range []struct{ command, answer string }{
-		{"kill n4", "ok"},
-		{"kill n5", "ok"},
-		{"put x 1", "ok"},
-		{"kill n3", "ok"},
-		{"put x 2", "error timeout: leadership was lost: it may have happened, or may yet"},
-		{"get x @n1", "error unavailable: n1 does not lead, and knows of nobody who does"},
-		{"get x within 1m @n2", "1"},
-		{"restart n3", "ok"},
-		{"wait get x => 2", "2"}, // it was unknown, and now it has happened: n1 or n2 leads, who have it
+	for _, line := range []string{
+		"kill n4 => ok",
+		"kill n5 => ok",
+		"put x 1 => ok",
+		"kill n3 => ok",
+		"put x 2 => error timeout", // its time is up, or leadership is lost before
+		"wait get x @n1 => error unavailable",
+		"get x within 1m @n2 => 1",
+		"restart n3 => ok",
+		"wait get x => 2", // it was unknown, and now it has happened: n1 or n2 leads, who have it
 	} {
-		answer, err := l.Run(t.Context(), c.command)
-		require.NoError(t, err, c.command)
-		require.Equal(t, c.answer, answer, c.command)
+		_, err := l.Run(t.Context(), line)
+		require.NoError(t, err, line)
 	}
 }
 
