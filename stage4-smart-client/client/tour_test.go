@@ -602,6 +602,8 @@ func TestError_says_who_was_asked_and_for_how_long(t *testing.T) {
 			" (asked n1, n2, n3, n4, n5; after 5s: the time was up)"},
 		{[]part{inTurn(refuses(api.Unavailable))}, "unavailable: as the play has it" +
 			" (asked n1, n2, n3, n4, n5; after 5s: the time was up)"},
+		{[]part{inTurn(refuses(api.Unavailable)), follows("n1")}, "unavailable: as the play has it" +
+			" (asked n1, n2, n3, n4, n5; after 5s: the time was up)"},
 	} {
 		play(t, c.parts, func(t *testing.T, p *cast) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

@@ -125,13 +125,14 @@ func (t *tour) learn(n *node, resp api.Response, err *api.Error) {
 	}
 }
 
-// note keeps how a try ended: the last that a server said, or else how the first was silent.
+// note keeps how a try ended: the last that a server said, or else how the first was silent. Who leads somebody else knows
+// better: that is kept only if nobody said more.
 func (t *tour) note(err *api.Error) {
 	kept := &t.refused
 	if t.request.Writes() && !err.Definite() {
 		kept = &t.unsure
 	}
-	if *kept == nil || err.Cause == nil {
+	if *kept == nil || err.Cause == nil && (err.Code != api.NotLeader || (*kept).Cause != nil) {
 		*kept = err
 	}
 }

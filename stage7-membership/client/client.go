@@ -63,6 +63,7 @@ type node struct {
 	addr   string
 	// current holds the connection, nil at first. Whoever takes it out puts one back.
 	current chan *conn
+	closed  error // why there will be no other; for who has taken the connection out
 }
 
 // New returns a client of the cluster that has these servers, at least one. It does not connect yet.
@@ -103,15 +104,17 @@ func (c *Client) known() []*node {
 func (c *Client) Close() {
 	c.end()
 	for _, n := range c.known() {
-		n.close()
+		n.close(errClosed)
 	}
 	c.asking.Wait()
 }
 
-func (n *node) close() {
+// close ends the connection, and lets nobody make another.
+func (n *node) close(why error) {
 	conn := <-n.current
+	n.closed = why
 	if conn != nil {
-		conn.close(errClosed)
+		conn.close(why)
 		conn.running.Wait()
 	}
 	n.current <- conn
@@ -191,7 +194,10 @@ func (n *node) connect(ctx context.Context) (*conn, *api.Error) {
 	}
 	defer func() { n.current <- current }()
 	if n.client.life.Err() != nil {
-		return nil, n.unreachable(errClosed)
+		n.closed = errClosed
+	}
+	if n.closed != nil {
+		return nil, n.unreachable(n.closed)
 	}
 	if current != nil && current.alive() {
 		return current, nil

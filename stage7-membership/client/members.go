@@ -2,10 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"raftworkbook/stage7-membership/api"
 )
+
+var errNoMember = errors.New("the server is no member any more")
 
 // inquire asks a server, to which there is a new connection, who the servers are. It answers that now, and again beside
 // another answer when it has changed. So a client that goes on asking outlives all servers with which it began (D§6.1).
@@ -22,7 +25,7 @@ func (c *Client) meet(resp api.Response) {
 		return
 	}
 	for _, gone := range c.replace(resp) {
-		c.asking.Go(gone.close)
+		c.asking.Go(func() { gone.close(errNoMember) })
 	}
 }
 

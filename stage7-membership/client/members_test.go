@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -127,6 +128,18 @@ func TestClient_hangs_up_on_who_is_no_member(t *testing.T) {
 	})
 }
 
+func TestCall_that_finds_its_server_gone_goes_elsewhere_and_leaves_no_connection(t *testing.T) {
+	play(t, []part{leads}, func(t *testing.T, c *cast) {
+		gone := c.nodes[0]
+		c.meet(api.Response{Members: []api.Member{{ID: "n2", Client: "n2", State: api.Voter}}})
+		synctest.Wait()
+		_, err := gone.try(t.Context(), api.Request{Op: api.Status})
+		require.ErrorIs(t, err, errNoMember)
+		require.EqualError(t, err, "unavailable: no connection to n1: the server is no member any more")
+		require.Empty(t, c.heard)
+	})
+}
+
 func TestChange_that_was_given_up_is_not_asked_for_again(t *testing.T) {
 	play(t, []part{follows("n3"), silent, refuses(api.NotLevel)}, func(t *testing.T, c *cast) {
 		_, err := c.Do(t.Context(), api.Request{Op: api.Change, Value: new("+n9=a:1/b:1")})
@@ -135,6 +148,27 @@ func TestChange_that_was_given_up_is_not_asked_for_again(t *testing.T) {
 		require.Equal(t, api.NotLevel, refused.Code)
 		require.True(t, refused.Definite())
 		require.Equal(t, []string{"n1", "n3"}, c.told(api.Change))
+	})
+}
+
+func TestChange_that_may_go_on_is_never_said_not_to(t *testing.T) {
+	for _, r := range []api.Request{{Op: api.Change, Value: new("+n9=a:1/b:1")}, {Op: api.Transfer, Key: "n2"}} {
+		for _, first := range []part{refuses(api.Timeout), silent, hungUp} {
+			play(t, []part{inTurn(first, refuses(api.Unavailable)), follows("n1")}, func(t *testing.T, c *cast) {
+				_, err := c.Do(t.Context(), r)
+				requireError(t, api.Timeout, err)
+			})
+		}
+	}
+}
+
+// Whoever leads waits until a new member is level. It must not begin anew just when that is given up.
+func TestChange_has_half_of_the_time_at_the_leader(t *testing.T) {
+	play(t, []part{follows("n3"), silent, late(2*time.Second, refuses(api.NotLevel))}, func(t *testing.T, c *cast) {
+		_, err := c.Do(t.Context(), api.Request{Op: api.Change, Value: new("+n9=a:1/b:1")})
+		requireError(t, api.NotLevel, err)
+		require.Equal(t, []string{"n1", "n3"}, c.told(api.Change))
+		require.EqualValues(t, 4500, c.heard[len(c.heard)-1].TimeoutMS)
 	})
 }
 

@@ -33,7 +33,7 @@ type tour struct {
 
 	asked   []string   // addresses, in the order in which they were asked first
 	refused *api.Error // how a try ended that did nothing
-	unsure  *api.Error // how a try of a write ended of which nobody knows what it did
+	unsure  *api.Error // how a try ended of which nobody knows what it did
 }
 
 // read has a request answered by the leader or, if it may be outdated, by a server that is as new as all that this client
@@ -52,6 +52,9 @@ func (c *Client) read(ctx context.Context, r api.Request) (api.Response, *api.Er
 func (c *Client) tour(ctx context.Context, r api.Request) *tour {
 	deadline, _ := ctx.Deadline()
 	share := min(longestTry, time.Until(deadline)/time.Duration(2*len(c.known())))
+	if r.Op == api.Change {
+		share = time.Until(deadline) / 2 // others refuse it at once, and the leader waits for new members
+	}
 	r.TimeoutMS = uint64(max(share, 0).Milliseconds()) * 9 / 10 // so that its word comes in time
 	return &tour{client: c, request: r, began: time.Now(), share: share}
 }
@@ -127,13 +130,19 @@ func (t *tour) learn(n *node, resp api.Response, err *api.Error) {
 	}
 }
 
-// note keeps how a try ended: the last that a server said, or else how the first was silent.
+// changes reports whether the request may change something: the store, the members or who leads.
+func (t *tour) changes() bool {
+	return t.request.Writes() || t.request.Op == api.Change || t.request.Op == api.Transfer
+}
+
+// note keeps how a try ended: the last that a server said, or else how the first was silent. Who leads somebody else knows
+// better: that is kept only if nobody said more.
 func (t *tour) note(err *api.Error) {
 	kept := &t.refused
-	if t.request.Writes() && !err.Definite() {
+	if t.changes() && !err.Definite() {
 		kept = &t.unsure
 	}
-	if *kept == nil || err.Cause == nil {
+	if *kept == nil || err.Cause == nil && (err.Code != api.NotLeader || (*kept).Cause != nil) {
 		*kept = err
 	}
 }
