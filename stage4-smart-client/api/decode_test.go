@@ -85,6 +85,9 @@ func TestDecodeRequest_refuses_with_the_id_where_it_can_be_read(t *testing.T) {
 		{"long value", `{"id":3,"op":"put","key":"k","value":"` + strings.Repeat("v", MaxValue+1) + `"}`, 3, TooLarge, "the value has 131073 bytes, at most 131072 are allowed"},
 		{"long value of few letters", `{"id":3,"op":"put","key":"k","value":"` + strings.Repeat("é", MaxValue/2+1) + `"}`, 3, TooLarge, "the value has 131074 bytes, at most 131072 are allowed"},
 		{"long prefix", `{"id":3,"op":"list","prefix":"` + strings.Repeat("v", MaxKey+1) + `"}`, 3, TooLarge, "prefix, delimiter and after have at most 1024 bytes"},
+		{"long expected value", `{"id":3,"op":"cas","key":"k","value":"","expect":"` + strings.Repeat("v", MaxValue+1) + `"}`, 3, TooLarge, "the expected value has 131073 bytes, no value has more than 131072"},
+		{"long value that is of no use", `{"id":3,"op":"delete","key":"k","value":"` + strings.Repeat("v", MaxValue+1) + `"}`, 3, TooLarge, "the value has 131073 bytes, at most 131072 are allowed"},
+		{"long prefix that is of no use", `{"id":3,"op":"delete","key":"k","prefix":"` + strings.Repeat("v", MaxKey+1) + `"}`, 3, TooLarge, "prefix, delimiter and after have at most 1024 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := DecodeRequest([]byte(c.line))

@@ -170,6 +170,9 @@ func (r *Request) Check() *Error {
 	if r.ID == 0 {
 		return Errorf(BadRequest, `"id" is missing: a whole number from 1 on`)
 	}
+	if err := r.checkSizes(); err != nil {
+		return err
+	}
 	if (r.Session == 0) != (r.Seq == 0) || r.Done > r.Seq {
 		return Errorf(BadRequest, `"session" and "seq" go together, and "done" is not above "seq"`)
 	}
@@ -181,12 +184,7 @@ func (r *Request) Check() *Error {
 			return err
 		}
 		return r.checkValue()
-	case List:
-		if max(len(r.Prefix), len(r.Delimiter), len(r.After)) > MaxKey {
-			return Errorf(TooLarge, "prefix, delimiter and after have at most %d bytes", MaxKey)
-		}
-		return nil
-	case Status, Lead, Snapshot, Register:
+	case List, Status, Lead, Snapshot, Register:
 		return nil
 	case Log:
 		if r.Limit > MaxLog {
@@ -207,22 +205,31 @@ func (r *Request) Check() *Error {
 
 const ops = "get put cas delete append list status lead log trace snapshot register"
 
-func (r *Request) checkKey() *Error {
+// checkSizes bounds every text, those included that the operation has no use for.
+func (r *Request) checkSizes() *Error {
 	switch {
-	case r.Key == "":
-		return Errorf(BadRequest, `"key" is missing or empty`)
 	case len(r.Key) > MaxKey:
 		return Errorf(TooLarge, "the key has %d bytes, at most %d are allowed", len(r.Key), MaxKey)
+	case r.Value != nil && len(*r.Value) > MaxValue:
+		return Errorf(TooLarge, "the value has %d bytes, at most %d are allowed", len(*r.Value), MaxValue)
+	case r.Expect != nil && len(*r.Expect) > MaxValue:
+		return Errorf(TooLarge, "the expected value has %d bytes, no value has more than %d", len(*r.Expect), MaxValue)
+	case max(len(r.Prefix), len(r.Delimiter), len(r.After)) > MaxKey:
+		return Errorf(TooLarge, "prefix, delimiter and after have at most %d bytes", MaxKey)
+	}
+	return nil
+}
+
+func (r *Request) checkKey() *Error {
+	if r.Key == "" {
+		return Errorf(BadRequest, `"key" is missing or empty`)
 	}
 	return nil
 }
 
 func (r *Request) checkValue() *Error {
-	switch {
-	case r.Value == nil:
+	if r.Value == nil {
 		return Errorf(BadRequest, `"value" is missing`)
-	case len(*r.Value) > MaxValue:
-		return Errorf(TooLarge, "the value has %d bytes, at most %d are allowed", len(*r.Value), MaxValue)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -215,6 +216,18 @@ func TestPut_takes_as_long_as_its_client_says(t *testing.T) {
 			require.Less(t, took, want+2*tick)
 		}
 	})
+}
+
+// Six bytes stand for each of these letters in a command, and a message holds maxBatch bytes of others before it.
+func TestLongest_command_fits_a_line_between_nodes(t *testing.T) {
+	letters := func(n int) string { return strings.Repeat("<", n) }
+	r := api.Request{ID: 1, Op: api.CAS, Key: letters(api.MaxKey), Value: new(letters(api.MaxValue)), Expect: new(letters(api.MaxValue)),
+		Prefix: letters(api.MaxKey), Delimiter: letters(api.MaxKey), After: letters(api.MaxKey)}
+	require.Nil(t, r.Check())
+	command, err := json.Marshal(r)
+	require.NoError(t, err)
+	require.Greater(t, len(command), 6*2*api.MaxValue)
+	require.Less(t, len(command)+4*maxBatch, maxPeerLine)
 }
 
 func TestFollower_sends_a_client_to_the_leader(t *testing.T) {
