@@ -171,7 +171,7 @@ func (l *Lab) start(ctx context.Context) (err error) {
 		return err
 	}
 	if !l.opt.Direct {
-		l.forwarder = netfault.New(l.block, netfault.Options{})
+		l.forwarder = netfault.New(l.block, netfault.Options{Raw: l.opt.TLS})
 	}
 	if l.opt.TLS {
 		if err := l.useTLS(); err != nil {

@@ -211,3 +211,15 @@ func TestTLS_is_spoken_by_nodes_and_clients_and_leaves_no_file(t *testing.T) {
 	require.NoDirExists(t, l.authority.dir)
 	require.DirExists(t, filepath.Join(dir, "n1"))
 }
+
+// What is encrypted has no lines: a newline in it is one by chance.
+func TestTLS_is_cut_at_any_byte_and_works_again_when_it_is_healed(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	l := startLab(t, Options{Stage: 7, Nodes: 2, TLS: true})
+	require.Error(t, l.forwarder.Reorder("n1", "n2"), "there are no lines")
+	run(t, l, "put x 1 => ok")
+	for range 4 {
+		run(t, l, "cut client n1", "timeout 200ms", "put x 2 @n1 => error timeout: outcome unknown",
+			"heal", "timeout 2s", "wait get x @n1 => 1", "put y 1 => ok")
+	}
+}
