@@ -62,7 +62,7 @@ func (l *Lab) read(ctx context.Context, at *member, r wire.Request, answer func(
 		limit := l.client.limit()
 		limit -= min(replyTime, limit/2)
 		if at == nil {
-			limit /= time.Duration(len(l.current()))
+			limit /= time.Duration(max(1, len(l.current())))
 		}
 		r.MinIndex, r.TimeoutMS = l.client.seen(), limit.Milliseconds()
 	}
@@ -123,9 +123,12 @@ func (l *Lab) whyNoneTakesIt(ctx context.Context, err error) string {
 }
 
 // askAround asks each node once at most, until one takes the request, and has patience with each. Otherwise the
-// error is that of the node that was asked first, the most likely leader.
+// error is that of the node that was asked first, the most likely leader, or says that there is none to ask.
 func (l *Lab) askAround(ctx context.Context, r wire.Request, patience time.Duration) (wire.Response, error) {
 	todo := l.current()
+	if len(todo) == 0 {
+		return wire.Response{}, fmt.Errorf("%w: no node is a member", wire.ErrNotSent)
+	}
 	next := l.client.leaderNow()
 	var first error
 	for len(todo) > 0 {

@@ -51,8 +51,8 @@ func TestMain(m *testing.M) {
 // care who hears it, and a file if it has a directory. With one it leads by order, or if FAKE_ELECTED names it.
 // It does not know the operation that FAKE_LACKS names. It remembers sessions, but only where they were opened and
 // not on its disk, and is as old as the last write that it was told of. It does each change of the members at once, but
-// where FAKE_CHANGE says slow the first one not in time, and where that says never none; a node that joins knows of nobody
-// until it hears of that.
+// where FAKE_CHANGE says slow the first one not in time, where that says late none that adds a node, and where it says
+// never none at all; a node that joins knows of nobody until it hears of that.
 type fake struct {
 	id, via        string
 	clients, peers map[string]string // addresses by node
@@ -429,7 +429,7 @@ func (f *fake) change(r wire.Request, told bool) map[string]any {
 		for uint64(len(f.log)) < r.MinIndex {
 			f.add("what was before")
 		}
-	case why == "slow" && f.changes == 1:
+	case why == "slow" && f.changes == 1, why == "late" && strings.Contains(*r.Value, "+"):
 		return map[string]any{"error": wire.Error{Code: "timeout", Message: "not yet"}}
 	case why == "never":
 		return map[string]any{"error": wire.Error{Code: "not_level", Message: "it has not enough"}}

@@ -45,7 +45,8 @@ type Options struct {
 	// Nodes is how many there are, n1 and up; if 0, one.
 	Nodes int
 
-	// Dir holds the nodes' data, from stage 3 on. If empty it is a temporary one, gone after Close.
+	// Dir holds the nodes' data, from stage 3 on, and in a file which ports it is of. If empty it is a temporary one,
+	// gone after Close.
 	Dir string
 
 	// Direct lets nodes and clients connect without the forwarder, for benchmarks. No link can be hurt.
@@ -163,15 +164,20 @@ func (o Options) check() error {
 }
 
 func (l *Lab) start(ctx context.Context) (err error) {
-	if l.block, err = claim(l.opt.Nodes); err != nil {
-		return err
-	}
 	dir, err := l.dataDir()
 	if err != nil {
 		return err
 	}
+	if l.opt.Dir != "" {
+		l.block, err = claimFor(dir, l.opt.Nodes)
+	} else {
+		l.block, err = claim(l.opt.Nodes)
+	}
+	if err != nil {
+		return err
+	}
 	if !l.opt.Direct {
-		l.forwarder = netfault.New(l.block, netfault.Options{})
+		l.forwarder = netfault.New(l.block, netfault.Options{Raw: l.opt.TLS})
 	}
 	if l.opt.TLS {
 		if err := l.useTLS(); err != nil {

@@ -3,6 +3,8 @@ package lab
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -141,6 +143,59 @@ func TestPort_that_was_looked_at_is_free_while_processes_are_started(t *testing.
 	}
 }
 
+// bindTo has dir say that its data is of a block that is free, and that no lab takes as the first that is. It returns
+// its number.
+func bindTo(t *testing.T, dir string) int {
+	for range 100 {
+		b, err := take(blocks/2+rand.IntN(blocks/2), maxNodes)
+		if err != nil {
+			continue
+		}
+		require.NoError(t, b.Close())
+		require.NoError(t, os.WriteFile(filepath.Join(dir, portsFile), fmt.Appendf(nil, "%d\n", b.number), 0o644))
+		return b.number
+	}
+	t.Fatal("there is no such block")
+	return 0
+}
+
+func TestLab_says_in_an_empty_directory_which_ports_its_data_is_of(t *testing.T) {
+	t.Parallel()
+	parent := t.TempDir()
+	empty, used := t.TempDir(), filepath.Join(parent, "used")
+	require.NoError(t, os.MkdirAll(filepath.Join(used, "n1"), 0o755))
+	for _, dir := range []string{filepath.Join(parent, "new"), empty, used, ""} {
+		l := startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})
+		said, err := os.ReadFile(filepath.Join(filepath.Dir(l.Nodes()[0].Dir), "ports"))
+		if dir == used || dir == "" {
+			require.ErrorIs(t, err, os.ErrNotExist, dir)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("%d\n", l.block.number), string(said))
+	}
+}
+
+func TestLab_takes_the_ports_that_its_data_is_of_or_none(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	number := bindTo(t, dir)
+	l := startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})
+	require.Equal(t, number, l.block.number)
+
+	_, err := Start(t.Context(), Options{Stage: 3, Nodes: 1, Dir: dir})
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.ErrorContains(t, err, fmt.Sprintf("the data in %s is of a lab on ports %d to %d, and they are not free: "+
+		"end the other lab, or choose another directory: ", dir, l.block.port(0), l.block.port(199)))
+
+	for _, wrong := range []string{"", "one\n", "-1\n", fmt.Sprint(blocks)} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, portsFile), []byte(wrong), 0o644))
+		_, err := Start(t.Context(), Options{Stage: 3, Nodes: 1, Dir: dir})
+		require.EqualError(t, err, fmt.Sprintf("%s: %q is no number of a block of ports: 0 to 127 are",
+			filepath.Join(dir, portsFile), strings.TrimSpace(wrong)))
+	}
+}
+
 func TestPorts_lie_below_those_of_outgoing_connections_and_do_not_meet(t *testing.T) {
 	last := block{number: blocks - 1}
 	require.Equal(t, "127.0.0.1:32599", last.addr(blockSize-1))
@@ -210,6 +265,7 @@ func TestStart_ends_with_its_context(t *testing.T) {
 func TestLab_keeps_data_over_a_kill_and_a_directory_over_labs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	bindTo(t, dir)
 	l := startLab(t, Options{Stage: 3, Nodes: 1, Dir: dir})
 	run(t, l, "put x 1 => ok", "kill n1 => ok", "timeout 100ms", "get x => error unavailable", "timeout 2s",
 		"restart n1 => ok", "get x => 1", "restart n1 => ok", "get x => 1")

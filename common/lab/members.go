@@ -76,48 +76,60 @@ func (l *Lab) change(ctx context.Context, add, remove []word) (string, error) {
 		}
 		orders = append(orders, "-"+m.ID)
 	}
-	var joining []*member
-	for _, w := range add {
-		m, err := l.enlist(ctx, w.text)
-		if err != nil {
-			l.dismiss(joining)
-			return "", err
-		}
-		joining = append(joining, m)
+	before := l.current()
+	joining, err := l.enlist(ctx, add)
+	if err != nil {
+		l.dismiss(joining, before)
+		return "", err
+	}
+	for _, m := range joining {
 		orders = append(orders, "+"+list([]Node{m.Node}))
 	}
 	resp, err := l.insist(ctx, strings.Join(orders, " "), joining)
 	if hasCode(err, "timeout") {
-		return l.errorAnswer(err), nil // it may go on
+		return l.errorAnswer(err), nil // it may go on: they may be members already
 	}
 	if err != nil {
-		l.dismiss(joining)
+		l.dismiss(joining, before)
 		return l.errorAnswer(err), nil
 	}
 	l.follow(resp.Members)
 	return "ok", nil
 }
 
-// enlist returns a node that is to become a member, and sees to it that its process runs.
-func (l *Lab) enlist(ctx context.Context, id string) (*member, error) {
+// enlist returns the nodes that are to become members, and sees to it that their processes run. They count as members
+// from then on. If one cannot run, it is the last of those that are returned.
+func (l *Lab) enlist(ctx context.Context, names []word) ([]*member, error) {
 	l.enlisting.Lock()
 	defer l.enlisting.Unlock()
-	m, err := l.ever(id)
-	if err != nil || m.state() != "dead" {
-		return m, err
+	var joining []*member
+	for _, w := range names {
+		m, err := l.ever(w.text)
+		if err != nil {
+			return joining, err
+		}
+		joining = append(joining, m)
+		l.welcome(m)
+		if err := l.haveJoin(ctx, m); err != nil {
+			return joining, err
+		}
+	}
+	return joining, nil
+}
+
+// haveJoin starts the process of a node that is to become a member, unless it runs.
+func (l *Lab) haveJoin(ctx context.Context, m *member) error {
+	if m.state() != "dead" {
+		return nil
 	}
 	cluster := l.cluster(ctx)
 	if cluster == "" {
-		return nil, errors.New("no node says which cluster it belongs to")
+		return errors.New("no node says which cluster it belongs to")
 	}
 	m.mu.Lock()
 	m.join = cluster
 	m.mu.Unlock()
-	if err := l.startNode(ctx, m, l.first); err != nil {
-		l.dismiss([]*member{m})
-		return nil, err
-	}
-	return m, nil
+	return l.startNode(ctx, m, l.first)
 }
 
 // ever returns the node of this name that there is or was, or else a new one.
@@ -256,12 +268,19 @@ func (l *Lab) follow(members []wire.Member) {
 	}
 }
 
-// dismiss takes nodes for removed that could not become members.
-func (l *Lab) dismiss(nodes []*member) {
+// welcome takes a node for a member, which it is about to become.
+func (l *Lab) welcome(m *member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m.removed = false
+}
+
+// dismiss takes nodes for removed that could not become members. Those that were members before still are.
+func (l *Lab) dismiss(nodes, before []*member) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, m := range nodes {
-		m.removed = true
+		m.removed = m.removed || !slices.Contains(before, m)
 	}
 }
 

@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"context"
 	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -56,6 +58,58 @@ func TestAdd_of_a_node_that_does_not_become_a_member_leaves_it_until_it_is_kille
 	require.Equal(t, []string{"n1", "n6"}, l.ids())
 }
 
+func TestAdd_that_fails_leaves_members_what_they_are(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	l := startLab(t, Options{Stage: 7, Nodes: 1})
+	_, err := l.Run(t.Context(), "add n1 foo")
+	require.ErrorContains(t, err, "foo is no name of a node")
+	run(t, l, "put x 1 => ok", "get x => 1", "add n6 => ok")
+
+	broken := filepath.Join(filepath.Dir(l.Nodes()[0].Dir), "n7")
+	require.NoError(t, os.Mkdir(broken, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(broken, "data"), []byte("{"), 0o644))
+	_, err = l.Run(t.Context(), "add n6 n7")
+	require.ErrorContains(t, err, "n7 does not start")
+	run(t, l, "kill n6 => ok")
+	require.Equal(t, []string{"n1", "n6"}, l.ids())
+
+	require.NoError(t, os.WriteFile(filepath.Join(l.Nodes()[1].Dir, "data"), []byte("{"), 0o644))
+	_, err = l.Run(t.Context(), "add n6")
+	require.ErrorContains(t, err, "n6 does not start")
+	require.Equal(t, []string{"n1", "n6"}, l.ids(), "it is a member that cannot run")
+}
+
+func TestAdd_that_is_refused_leaves_members_what_they_are(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	t.Setenv("FAKE_CHANGE", "never")
+	l := startLab(t, Options{Stage: 7, Nodes: 2})
+	run(t, l, "add n2 n6 => error not_level", "kill n2 => ok", "kill n6 => ok", "restart n2 => ok")
+	require.Equal(t, []string{"n1", "n2"}, l.ids())
+}
+
+func TestAdd_that_may_go_on_leaves_a_node_that_was_removed_before(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	t.Setenv("FAKE_CHANGE", "late")
+	l := startLab(t, Options{Stage: 7, Nodes: 3})
+	run(t, l, "remove n3 => ok", "kill n3 => ok")
+	require.Equal(t, []string{"n1", "n2"}, l.ids())
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	answer, err := l.Run(ctx, "add n3")
+	require.NoError(t, err)
+	require.Contains(t, answer, "error timeout: ")
+	run(t, l, "run servers => "+strings.Join(l.clientAddrs(), ","), "kill n3 => ok")
+	require.Equal(t, []string{"n1", "n2", "n3"}, l.ids(), "it may have become a member")
+}
+
+func TestNo_node_to_ask_is_an_answer(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	l := startLab(t, Options{Stage: 7, Nodes: 1})
+	l.follow(nil)
+	run(t, l, "timeout 50ms", "put x 1 => error unavailable: no node takes it", "get x => error unavailable: no node takes it")
+}
+
 func TestTransfer_has_another_lead_and_the_client_goes_there(t *testing.T) {
 	t.Setenv("FAKE_ELECTED", "n1")
 	l := startLab(t, Options{Stage: 7, Nodes: 3})
@@ -86,6 +140,7 @@ func TestChanges_that_make_no_sense_say_what_would(t *testing.T) {
 	run(t, l, "kill n1", "kill n2")
 	_, err := l.Run(t.Context(), "add n3")
 	require.EqualError(t, err, "no node says which cluster it belongs to")
+	require.Equal(t, []string{"n1", "n2"}, l.ids())
 	_, err = startLab(t, Options{Stage: 2}).Run(t.Context(), "add n6")
 	require.EqualError(t, err, "add comes with stage 7; this is stage 2")
 }
@@ -155,4 +210,16 @@ func TestTLS_is_spoken_by_nodes_and_clients_and_leaves_no_file(t *testing.T) {
 	require.NoError(t, l.Close())
 	require.NoDirExists(t, l.authority.dir)
 	require.DirExists(t, filepath.Join(dir, "n1"))
+}
+
+// What is encrypted has no lines: a newline in it is one by chance.
+func TestTLS_is_cut_at_any_byte_and_works_again_when_it_is_healed(t *testing.T) {
+	t.Setenv("FAKE_ELECTED", "n1")
+	l := startLab(t, Options{Stage: 7, Nodes: 2, TLS: true})
+	require.Error(t, l.forwarder.Reorder("n1", "n2"), "there are no lines")
+	run(t, l, "put x 1 => ok")
+	for range 4 {
+		run(t, l, "cut client n1", "timeout 200ms", "put x 2 @n1 => error timeout: outcome unknown",
+			"heal", "timeout 2s", "wait get x @n1 => 1", "put y 1 => ok")
+	}
 }

@@ -32,6 +32,7 @@ func TestStart_fails_where_the_first_order_is_refused(t *testing.T) {
 func TestStart_gives_no_order_to_nodes_of_which_one_has_data(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	bindTo(t, dir)
 	l := startLab(t, Options{Stage: 3, Nodes: 3, Dir: dir})
 	run(t, l, "put x 1 => ok", "wait get x @n3 => 1")
 	require.NoError(t, l.Close())

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -17,6 +21,9 @@ const (
 	maxNodes  = 98
 	blocks    = (32768 - firstPort) / blockSize
 )
+
+// portsFile is the file, beside the nodes' directories, that holds the number of the block that their data is of.
+const portsFile = "ports"
 
 // A block is a claim on one block of ports: it is held by listening on the block's own port, for the
 // lab's whole life.
@@ -36,6 +43,41 @@ func claim(n int) (block, error) {
 		last = err
 	}
 	return block{}, fmt.Errorf("no block of free ports from %d on: %w", firstPort, last)
+}
+
+// claimFor claims a block for n nodes whose data is in dir. Nodes know each other by their addresses, which are in
+// their logs and, before stage 7, in the name of their cluster: so it is the block that the data is of, if dir says
+// which. An empty dir says so from now on.
+func claimFor(dir string, n int) (block, error) {
+	name := filepath.Join(dir, portsFile)
+	switch text, err := os.ReadFile(name); {
+	case err == nil:
+		return claimAgain(dir, strings.TrimSpace(string(text)), n)
+	case !errors.Is(err, os.ErrNotExist):
+		return block{}, err
+	}
+	empty := isEmpty(dir)
+	b, err := claim(n)
+	if err == nil && empty {
+		err = os.WriteFile(name, fmt.Appendf(nil, "%d\n", b.number), 0o644)
+	}
+	return b, err
+}
+
+// claimAgain takes the block with this number, and no other.
+func claimAgain(dir, number string, n int) (block, error) {
+	k, err := strconv.Atoi(number)
+	if err != nil || k < 0 || k >= blocks {
+		return block{}, fmt.Errorf("%s: %q is no number of a block of ports: 0 to %d are",
+			filepath.Join(dir, portsFile), cut(number, maxWord), blocks-1)
+	}
+	b, err := take(k, n)
+	if err != nil {
+		first := block{number: k}.port(0)
+		return block{}, fmt.Errorf("the data in %s is of a lab on ports %d to %d, and they are not free: "+
+			"end the other lab, or choose another directory: %w", dir, first, first+blockSize-1, err)
+	}
+	return b, nil
 }
 
 func take(k, n int) (block, error) {
