@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxNews is how many lines wait for a reader that is slower than the nodes; more are lost.
+	// maxNews is how many news wait for a reader that is slower than the nodes; more are lost.
 	maxNews = 1024
 
 	// lastNewsTime bounds the wait for a reader to take what is left in the end.
@@ -23,7 +23,7 @@ type news struct {
 	written chan struct{} // closed when nothing is written any more
 
 	mu    sync.Mutex
-	lines chan string // nil once closed
+	lines chan string // each is written at once, and may be several; nil once closed
 	lost  int         // since the last line that was not
 }
 
@@ -53,10 +53,8 @@ func (n *news) say(lines ...string) {
 	if n.lost > 0 && n.add(n.loss()) {
 		n.lost = 0
 	}
-	for _, line := range lines {
-		if n.lost > 0 || !n.add(clean(line)) {
-			n.lost++
-		}
+	if len(lines) > 0 && (n.lost > 0 || !n.add(clean(strings.Join(lines, "\n")))) {
+		n.lost += len(lines)
 	}
 }
 
