@@ -197,6 +197,7 @@ func TestStep_ignores_what_is_no_message(t *testing.T) {
 		{"two bodies", Message{From: "n1", To: "n2", Term: 9, AppendEntries: &good, AppendEntriesReply: &AppendEntriesReply{}}},
 		{"a gap before the entries", appendTo("n2", 9, following(1, 1, entries(3, 4), 0))},
 		{"a gap between entries", appendTo("n2", 9, following(2, 1, append(entries(3, 4), entries(5, 4)...), 0))},
+		{"a term that others might follow with 0", appendTo("n2", math.MaxUint64, following(2, 1, nil, 0))},
 		{"an entry twice", appendTo("n2", 9, following(2, 1, append(entries(3, 4), entries(3, 4)...), 0))},
 		{"entries whose term is older than what they follow", appendTo("n2", 9, following(2, 4, entries(3, 3), 0))},
 		{"entries whose terms fall", appendTo("n2", 9, following(2, 1, entries(3, 4, 3), 0))},

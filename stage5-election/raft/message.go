@@ -48,8 +48,14 @@ type AppendEntriesReply struct {
 	Round uint64 `json:"round,omitempty"`
 }
 
+// maxTerm is more than there will ever be. Far beyond it terms would begin again at 0.
+const maxTerm = 1 << 62
+
 // wrong says what no node would send, or nothing. Whoever can connect can send anything.
 func (m *Message) wrong() string {
+	if m.Term > maxTerm {
+		return fmt.Sprintf("(no term is %d)", m.Term)
+	}
 	bodies := 0
 	for _, there := range []bool{m.AppendEntries != nil, m.AppendEntriesReply != nil, m.RequestVote != nil, m.RequestVoteReply != nil} {
 		if there {

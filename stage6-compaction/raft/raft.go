@@ -255,6 +255,9 @@ func (r *Raft) commitTo(index Index) {
 		r.because("committed up to %d, after %d", index, r.commitIndex)
 		r.commitIndex = index
 	}
+	if r.incoming.LastIncludedIndex <= r.commitIndex {
+		r.incoming = Snapshot{} // the log has come further by itself
+	}
 }
 
 // send puts a message among those of the next Ready.

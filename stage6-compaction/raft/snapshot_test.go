@@ -236,6 +236,16 @@ func TestFollower_forgets_the_chunks_of_a_leader_whose_term_is_over(t *testing.T
 	}
 }
 
+func TestFollower_forgets_the_chunks_of_what_its_log_has_by_now(t *testing.T) {
+	r := behind(1, entries(1, 1, 1)...)
+	r.Step(installTo("n2", 4, chunk(snapshotAt(5, 1), 0, 8)))
+	require.Len(t, r.incoming.Data, 8)
+	r.Step(appendTo("n2", 4, following(2, 1, entries(3, 1, 1, 1), 4)))
+	require.Len(t, r.incoming.Data, 8, "there is 5, and it may be another")
+	r.Step(appendTo("n2", 4, following(5, 1, nil, 5)))
+	require.Zero(t, r.incoming)
+}
+
 func TestFollower_goes_on_after_a_snapshot(t *testing.T) {
 	r := follower(0)
 	r.Step(installTo("n2", 4, chunk(snapshotAt(5, 2), 0, 10)))

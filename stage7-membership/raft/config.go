@@ -46,9 +46,11 @@ func ids(members []Member) string {
 	return strings.Join(all, " ")
 }
 
+func byID(a, b Member) int { return strings.Compare(a.ID, b.ID) }
+
 // Members are all that are sent the log, in order.
 func (c *Configuration) Members() []Member {
-	all := slices.SortedStableFunc(slices.Values(slices.Concat(c.Next, c.Voters)), func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	all := slices.SortedStableFunc(slices.Values(slices.Concat(c.Next, c.Voters)), byID)
 	return slices.CompactFunc(all, func(a, b Member) bool { return a.ID == b.ID })
 }
 

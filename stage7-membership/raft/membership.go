@@ -37,7 +37,8 @@ type learning struct {
 // Bootstrap returns what is on the disk of each of the first members of a cluster before it begins: an entry that is
 // committed because they all have it.
 func Bootstrap(members []Member) (HardState, []Entry) {
-	return HardState{Term: 1}, []Entry{{Index: 1, Term: 1, Config: &Configuration{Voters: members}}}
+	voters := slices.SortedFunc(slices.Values(members), byID) // as in a change
+	return HardState{Term: 1}, []Entry{{Index: 1, Term: 1, Config: &Configuration{Voters: voters}}}
 }
 
 // Configuration returns what is in force, and whether it is committed.
