@@ -55,6 +55,7 @@ func (n *Node) manage(w write) {
 	}
 	switch err {
 	case nil:
+		w.term = n.core.Status().Term
 		n.managing = append(n.managing, w)
 	case raft.ErrNotLeader:
 		w.reply(api.Refuse(w.request.ID, n.notLeader()))
@@ -126,10 +127,10 @@ func (n *Node) manageOn(s raft.Status) {
 			w.reply(api.Response{ID: id, OK: true})
 		case committed && c.Next == nil && same(c.Voters, w.next):
 			w.reply(api.Response{ID: id, OK: true, Members: n.Members()})
+		case s.Role != raft.Leader || s.Term != w.term: // cut off here, it may stand in the log of a later leader
+			w.reply(api.Refuse(id, api.Errorf(api.Timeout, "leadership was lost: the change may go on, and asking for it again does no harm")))
 		case committed && c.Next == nil:
 			w.reply(api.Refuse(id, api.Errorf(api.NotLevel, "not all of the new members became level: the members are %s, as before", &c)))
-		case s.Role != raft.Leader:
-			w.reply(api.Refuse(id, api.Errorf(api.Timeout, "leadership was lost: the change may go on, and asking for it again does no harm")))
 		default:
 			return false
 		}
@@ -137,9 +138,11 @@ func (n *Node) manageOn(s raft.Status) {
 	})
 }
 
-// same reports whether two lists have the same nodes.
+// same reports whether two lists have the same nodes, at the same addresses.
 func same(a, b []raft.Member) bool {
-	return slices.EqualFunc(a, b, func(a, b raft.Member) bool { return a.ID == b.ID })
+	return slices.EqualFunc(a, b, func(a, b raft.Member) bool {
+		return a.ID == b.ID && a.Peer == b.Peer && a.Client == b.Client
+	})
 }
 
 // expireManaging answers those whose time is up.

@@ -192,6 +192,37 @@ func TestChange_goes_on_when_its_leader_is_lost(t *testing.T) {
 	})
 }
 
+// The first append of the next leader ends a reign and takes its last entry out of the log, in one step: the members are as
+// they were before. But a third node may have that entry, and lead yet.
+func TestChange_that_is_cut_off_may_go_on(t *testing.T) {
+	for _, change := range []string{plus("n4"), "-n3", "-n3 +n3=elsewhere:peer/elsewhere:client"} {
+		for _, again := range []bool{false, true} { // whether the node leads once more when it comes to answer
+			embark(t, 3, 1, func(t *testing.T, s *sea) {
+				s.lead("n1")
+				time.Sleep(2 * heartbeat)
+				s.isolate("n1")
+				answer := s.await("n1", changing(change))
+				require.Empty(t, answer)
+				n, last := s.at("n1"), s.status("n1")
+				n.do(func() {
+					n.core.Step(raft.Message{From: "n2", To: "n1", Term: last.Term + 1, AppendEntries: &raft.AppendEntries{
+						PrevLogIndex: last.LastIndex - 1, PrevLogTerm: last.Term,
+						Entries: []raft.Entry{{Index: last.LastIndex, Term: last.Term + 1}}}})
+					if again {
+						n.core.Campaign()
+						n.core.Step(raft.Message{From: "n2", To: "n1", Term: last.Term + 2,
+							RequestVoteReply: &raft.RequestVoteReply{Granted: true}})
+					}
+				})
+				require.Equal(t, again, s.status("n1").Role == raft.Leader)
+				lost := api.Errorf(api.Timeout, "leadership was lost: the change may go on, and asking for it again does no harm")
+				require.Equal(t, lost, (<-answer).Error, change)
+				require.Equal(t, s.members, n.config.Load().Voters)
+			})
+		}
+	}
+}
+
 func TestChange_ends_with_the_node(t *testing.T) {
 	voyage(t, 3, 1, election, func(t *testing.T, s *sea) {
 		id := s.elected()
