@@ -49,7 +49,7 @@ var errBusy = api.Errorf(api.Unavailable, "too many writes are waiting already")
 // A Config says who a node is, and among whom.
 type Config struct {
 	ID string
-	// Peer is where other nodes reach this one.
+	// Peer is where other nodes reach this one, while no configuration says that.
 	Peer string
 	// Bootstrap are the first members of a new cluster, Join is the id of one to take part in. They count only while
 	// there is nothing in the directory.

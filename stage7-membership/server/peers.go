@@ -49,7 +49,7 @@ type hello struct {
 	To       string `json:"to"`
 	// Directory is the identity of the sender's disk.
 	Directory string `json:"directory"`
-	// Peer is where the sender listens: a node may not have heard yet that it is a member.
+	// Peer is where the sender is to be reached: a node may not have heard yet that it is a member.
 	Peer string `json:"peer"`
 }
 
@@ -268,9 +268,7 @@ func (p *Peers) connect(l *link) (net.Conn, error) {
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	h := p.self
-	h.To = l.to
-	if err := json.NewEncoder(conn).Encode(h); err != nil {
+	if err := json.NewEncoder(conn).Encode(p.introduce(l.to)); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -287,6 +285,19 @@ func (p *Peers) connect(l *link) (net.Conn, error) {
 		return nil, &refusal{w.Refused}
 	}
 	return conn, nil
+}
+
+// introduce is this node's hello to another. Where it listens it says as the members know it, if it is one: what it was told
+// to listen on may be any address of its machine (0.0.0.0), which is another node elsewhere.
+func (p *Peers) introduce(to string) hello {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.self
+	h.To = to
+	if m := p.member(h.From); m != nil {
+		h.Peer = m.Peer
+	}
+	return h
 }
 
 // carry sends over conn what is queued from now on, until the connection ends.

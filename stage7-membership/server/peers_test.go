@@ -532,6 +532,21 @@ func TestStranger_that_calls_gets_answers(t *testing.T) {
 	})
 }
 
+// It listens on all addresses of its machine, and on another machine those are another's.
+func TestMember_that_listens_on_any_address_gets_answers_where_all_look_for_it(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		a := o.desk(hello{Protocol: protocol, Cluster: "c", From: "n1", Directory: "disk of n1", Peer: "any"}, o.dial)
+		a.Follow(members("n1", "n4"))
+		l, err := o.Listen("n1")
+		require.NoError(t, err)
+		a.serveAt(o, l)
+		b := o.open("c", "n4") // knows of no members yet
+		time.Sleep(2 * maxPause)
+		b.Send("n1", []byte("level\n"))
+		require.Equal(t, []string{"n4: level"}, a.take())
+	})
+}
+
 func TestMember_that_comes_with_another_disk_is_refused_from_both_sides(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		a, b := o.open("c", "n1"), o.open("c", "n2")
