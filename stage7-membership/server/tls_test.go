@@ -33,6 +33,8 @@ type authority struct {
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	// above are the certificates that go with those that it issues; none if whoever believes it has its own.
+	above [][]byte
 }
 
 func newAuthority(t *testing.T) *authority {
@@ -49,10 +51,25 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-func (a *authority) write(name, kind string, der []byte) string {
+// under returns an authority that has its own certificate from this one.
+func (a *authority) under() *authority {
+	b := newAuthority(a.t)
+	der, err := x509.CreateCertificate(rand.Reader, b.cert, a.cert, b.key.Public(), a.key)
+	require.NoError(a.t, err)
+	b.cert, err = x509.ParseCertificate(der)
+	require.NoError(a.t, err)
+	b.above = [][]byte{der}
+	return b
+}
+
+func (a *authority) write(name, kind string, ders ...[]byte) string {
 	a.t.Helper()
 	name = filepath.Join(a.dir, name)
-	require.NoError(a.t, os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	var text []byte
+	for _, der := range ders {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+	}
+	require.NoError(a.t, os.WriteFile(name, text, 0o600))
 	return name
 }
 
@@ -73,7 +90,8 @@ func (a *authority) issueFor(other *authority, name, unit string, good time.Dura
 	require.NoError(a.t, err)
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(a.t, err)
-	c, err := api.LoadCredentials(a.write(name, "CERTIFICATE", der), a.write(name+"-key", "PRIVATE KEY", secret), filepath.Join(other.dir, "ca"))
+	c, err := api.LoadCredentials(a.write(name, "CERTIFICATE", append([][]byte{der}, a.above...)...),
+		a.write(name+"-key", "PRIVATE KEY", secret), filepath.Join(other.dir, "ca"))
 	require.NoError(a.t, err)
 	return c
 }
@@ -254,10 +272,11 @@ func TestClient_talks_to_nodes_only(t *testing.T) {
 	inVault(t, func(t *testing.T, v *vault) {
 		other := newAuthority(t)
 		for name, server := range map[string]*api.Credentials{
-			"a client":             v.issue("n1", "client", time.Hour),
-			"another authority's":  other.issueFor(v.authority, "n1", api.NodeRole, time.Hour),
-			"one that has expired": v.issue("n1", api.NodeRole, -time.Second),
-			"":                     v.issue("n1", api.NodeRole, time.Hour),
+			"a client":                        v.issue("n1", "client", time.Hour),
+			"another authority's":             other.issueFor(v.authority, "n1", api.NodeRole, time.Hour),
+			"one that has expired":            v.issue("n1", api.NodeRole, -time.Second),
+			"a node":                          v.issue("n1", api.NodeRole, time.Hour),
+			"a node of an authority under it": v.under().issueFor(v.authority, "n1", api.NodeRole, time.Hour),
 		} {
 			for _, to := range []string{"", "n1"} {
 				here, there := memnet.Pipe(buffer)
@@ -271,7 +290,7 @@ func TestClient_talks_to_nodes_only(t *testing.T) {
 					conn.Close()
 				}()
 				conn, err := v.issue("somebody", "client", time.Hour).Connect(context.Background(), here, to)
-				require.Equal(t, name == "", err == nil, "%s: %v", name, err)
+				require.Equal(t, strings.HasPrefix(name, "a node"), err == nil, "%s: %v", name, err)
 				if err == nil {
 					conn.Close()
 				}
