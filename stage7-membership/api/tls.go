@@ -86,9 +86,10 @@ func (c *Credentials) config() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{c.certificate}, MinVersion: tls.VersionTLS13}
 }
 
-// isNode fails unless the other end is a node.
+// isNode fails unless the other end is a node, and says which.
 func isNode(s tls.ConnectionState) error {
-	if !slices.Contains(s.PeerCertificates[0].Subject.OrganizationalUnit, NodeRole) {
+	who := s.PeerCertificates[0].Subject
+	if who.CommonName == "" || !slices.Contains(who.OrganizationalUnit, NodeRole) {
 		return errors.New("the certificate is no node's")
 	}
 	return nil

@@ -90,8 +90,8 @@ func (a *authority) issueFor(other *authority, name, unit string, good time.Dura
 	require.NoError(a.t, err)
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(a.t, err)
-	c, err := api.LoadCredentials(a.write(name, "CERTIFICATE", append([][]byte{der}, a.above...)...),
-		a.write(name+"-key", "PRIVATE KEY", secret), filepath.Join(other.dir, "ca"))
+	c, err := api.LoadCredentials(a.write("of "+name, "CERTIFICATE", append([][]byte{der}, a.above...)...),
+		a.write("key of "+name, "PRIVATE KEY", secret), filepath.Join(other.dir, "ca"))
 	require.NoError(a.t, err)
 	return c
 }
@@ -185,13 +185,15 @@ func TestAttackers_at_the_port_for_nodes_are_refused_in_one_line_each(t *testing
 		a, b := v.open("n1", "n1", "n1", "n2"), v.open("n2", "n2", "n2", "n1")
 		time.Sleep(2 * maxPause)
 		all := v.attackers()
-		all["a client's"] = func(at string) {
-			conn, err := v.dialAs(v.issue("n2", "client", time.Hour), at)
-			if err == nil {
-				io.WriteString(conn, `{"protocol":1,"cluster":"c","from":"n2","to":"n1","directory":"disk of n2","peer":"n2"}`+"\n")
-				_, err = conn.Read(make([]byte, 1))
+		for name, c := range map[string]*api.Credentials{"a client's": v.issue("n2", "client", time.Hour), "no name": v.issue("", api.NodeRole, time.Hour)} {
+			all[name] = func(at string) {
+				conn, err := v.dialAs(c, at)
+				if err == nil {
+					io.WriteString(conn, `{"protocol":1,"cluster":"c","from":"n2","to":"n1","directory":"disk of n2","peer":"n2"}`+"\n")
+					_, err = conn.Read(make([]byte, 1))
+				}
+				require.Error(t, err)
 			}
-			require.Error(t, err)
 		}
 		all["another node's name"] = func(at string) {
 			conn, err := v.dialAs(v.issue("n3", api.NodeRole, time.Hour), at)
