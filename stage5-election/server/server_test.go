@@ -419,6 +419,29 @@ func TestShutdown_does_not_wait_for_those_who_stay(t *testing.T) {
 	})
 }
 
+// It makes a little room for each answer, in time.
+func TestShutdown_does_not_wait_for_a_client_that_reads_slowly(t *testing.T) {
+	bubble(t, func(t *testing.T, h *host) {
+		slow := h.dial()
+		value := strings.Repeat("x", api.MaxValue)
+		h.node.store.Do(api.Request{Op: api.Put, Key: "k", Value: &value})
+		slow.send(strings.Repeat(`{"id":1,"op":"get","key":"k"}`+"\n", 20))
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			for err := error(nil); err == nil; time.Sleep(time.Second) {
+				_, err = io.CopyN(io.Discard, slow, 20<<10)
+			}
+		}()
+		defer func() { <-gone }()
+		synctest.Wait()
+		begin := time.Now()
+		h.Shutdown()
+		require.Equal(t, writeTimeout+lingerTimeout, time.Since(begin), "it has all of that time, and no more")
+		require.Zero(t, h.count())
+	})
+}
+
 // An untimely connection lets something happen just before a deadline is set.
 type untimely struct {
 	net.Conn

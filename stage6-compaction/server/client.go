@@ -166,10 +166,12 @@ func (c *client) await(d time.Duration) error {
 	return nil
 }
 
-// stop makes the client leave as soon as it would wait for a request.
+// stop makes the client leave as soon as it would wait for a request. If that takes long the connection is
+// closed all the same: there may be many answers left, each with a writeTimeout of its own.
 func (c *client) stop() {
 	c.stopped.Store(true)
 	c.conn.SetReadDeadline(time.Unix(1, 0))
+	time.AfterFunc(writeTimeout+lingerTimeout, func() { c.conn.Close() })
 }
 
 // part tells the client why the connection ends, if it can still hear it.

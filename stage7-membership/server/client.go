@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -174,10 +175,16 @@ func (c *client) await(d time.Duration) error {
 	return nil
 }
 
-// stop makes the client leave as soon as it would wait for a request.
+// stop makes the client leave as soon as it would wait for a request. If that takes long the connection is
+// closed all the same: there may be many answers left, each with a writeTimeout of its own.
 func (c *client) stop() {
 	c.stopped.Store(true)
 	c.conn.SetReadDeadline(time.Unix(1, 0))
+	conn := c.conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn() // the other would first wait for room to say that it is closed
+	}
+	time.AfterFunc(writeTimeout+lingerTimeout, func() { conn.Close() })
 }
 
 // part tells the client why the connection ends, if it can still hear it.

@@ -270,6 +270,31 @@ func TestAttackers_at_the_port_for_clients_are_refused_in_one_line_each(t *testi
 	})
 }
 
+// Who closes a connection of TLS says so to the other end, and waits until that makes room.
+func TestShutdown_does_not_wait_for_a_client_that_reads_nothing_of_TLS(t *testing.T) {
+	inVault(t, func(t *testing.T, v *vault) {
+		v.Buffer = buffer
+		n := alone(t)
+		defer n.Close()
+		s := New(n)
+		l, err := v.Listen("n1")
+		require.NoError(t, err)
+		served := make(chan error)
+		go func() { served <- s.Serve(v.issue("n1", api.NodeRole, time.Hour).Listen(l, false)) }()
+		value := strings.Repeat("x", api.MaxValue)
+		n.store.Do(api.Request{Op: api.Put, Key: "k", Value: &value})
+		deaf, err := v.dialAs(v.issue("somebody", "client", time.Hour), "n1")
+		require.NoError(t, err)
+		_, err = io.WriteString(deaf, `{"id":1,"op":"get","key":"k"}`+"\n")
+		require.NoError(t, err)
+		synctest.Wait()
+		begin := time.Now()
+		s.Shutdown()
+		require.LessOrEqual(t, time.Since(begin), writeTimeout+lingerTimeout)
+		require.NoError(t, <-served)
+	})
+}
+
 func TestClient_talks_to_nodes_only(t *testing.T) {
 	inVault(t, func(t *testing.T, v *vault) {
 		other := newAuthority(t)
