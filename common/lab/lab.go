@@ -54,6 +54,8 @@ type Options struct {
 
 	// Flags are more of the flags of every node, as its stage knows them.
 	Flags []string
+	// Order has the first node told to lead also where nodes choose for themselves, which takes an election timeout.
+	Order bool
 
 	// TLS has nodes and clients prove who they are, from stage 7 on, with certificates that nobody knows after Close.
 	TLS bool

@@ -23,7 +23,7 @@ func (l *Lab) firstLeader(ctx context.Context) error {
 	if l.opt.Stage < firstDurable || l.byOrder() && !l.fresh {
 		return nil
 	}
-	if first := l.all()[0]; l.byOrder() {
+	if first := l.all()[0]; l.byOrder() || l.opt.Order {
 		if _, err := l.order(ctx, first, wire.Request{Op: "lead"}); err != nil {
 			return fmt.Errorf("%s was told to lead: %w", first.ID, err)
 		}
