@@ -38,6 +38,10 @@ func ask(op string, args []string) int {
 		flags.StringVar(&r.After, "after", "", "go on after this `key`")
 		flags.Uint64Var(&r.Limit, "limit", 0, "at most this `many`; 0 means 1000")
 	}
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "%s takes %s, and flags before or after:\n", op, takes[op])
+		flags.PrintDefaults()
+	}
 	args, err := parse(flags, args)
 	if err != nil {
 		return status(err)

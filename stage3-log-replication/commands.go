@@ -41,6 +41,10 @@ func ask(op string, args []string) int {
 	case api.Log:
 		flags.Uint64Var(&r.Limit, "limit", 0, "the last `entries`; 0 means 20")
 	}
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "%s takes %s, and flags before or after:\n", op, takes[op])
+		flags.PrintDefaults()
+	}
 	args, err := parse(flags, args)
 	if err != nil {
 		return status(err)

@@ -150,7 +150,7 @@ func (n *Node) expireManaging(now time.Time) {
 	n.managing = slices.DeleteFunc(n.managing, func(w write) bool {
 		late := now.After(w.deadline)
 		if late {
-			w.reply(api.Refuse(w.request.ID, api.Errorf(api.Timeout, "it is not done yet: it goes on, and asking for it again does no harm")))
+			w.reply(api.Refuse(w.request.ID, api.Errorf(api.Timeout, "it is not done yet, but may be later: asking for it again does no harm")))
 		}
 		return late
 	})
