@@ -88,9 +88,9 @@ func node(args []string) int {
 	if err != nil {
 		return misused("-cluster: %v", err)
 	}
-	for name, value := range map[string]string{"id": *id, "leader": *leader} {
-		if !slices.ContainsFunc(members, func(m server.Member) bool { return m.ID == value }) {
-			return misused("-%s %s is not in the cluster: %s", name, value, *cluster)
+	for _, f := range []struct{ name, value string }{{"id", *id}, {"leader", *leader}} {
+		if !slices.ContainsFunc(members, func(m server.Member) bool { return m.ID == f.value }) {
+			return misused("-%s %s is not in the cluster: %s", f.name, f.value, *cluster)
 		}
 	}
 
@@ -114,8 +114,9 @@ func node(args []string) int {
 	go n.ServePeers(peers)
 	s := server.New(n)
 	context.AfterFunc(ctx, func() {
-		stop()                                            // a second signal ends the process at once
-		defer time.AfterFunc(time.Second, n.Close).Stop() // for writes without a majority
+		stop() // a second signal ends the process at once
+		// Requests that wait for a majority would keep Shutdown: after a second the node answers them.
+		defer time.AfterFunc(time.Second, n.Close).Stop()
 		s.Shutdown()
 	})
 	fmt.Printf("%s listening on %s\n", *id, listener.Addr())

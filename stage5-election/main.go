@@ -85,7 +85,7 @@ func node(args []string) int {
 	heartbeat := flags.Duration("heartbeat", 50*time.Millisecond, "how often a leader says that it is there: a `time`")
 	election := flags.Duration("election", 300*time.Millisecond, "how long to wait for that: a random `time` from this to twice this")
 	traces := flags.Bool("trace", false, "say on standard error what the node thinks")
-	asJSON := flags.Bool("json", false, "and that as JSON, one object a line")
+	asJSON := flags.Bool("json", false, "write the trace as JSON, one object a line")
 	leash := flags.Bool("leash", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		return status(err)
@@ -132,8 +132,9 @@ func node(args []string) int {
 	go n.ServePeers(peers)
 	s := server.New(n)
 	context.AfterFunc(ctx, func() {
-		stop()                                                         // a second signal ends the process at once
-		defer time.AfterFunc(time.Second, func() { n.Close() }).Stop() // for writes without a majority
+		stop() // a second signal ends the process at once
+		// Requests that wait for a majority would keep Shutdown: after a second the node answers them.
+		defer time.AfterFunc(time.Second, func() { n.Close() }).Stop()
 		s.Shutdown()
 	})
 	fmt.Printf("%s listening on %s\n", *id, listener.Addr())

@@ -87,7 +87,7 @@ func node(args []string) int {
 	election := flags.Duration("election", 300*time.Millisecond, "how long to wait for that: a random `time` from this to twice this")
 	snapshotBytes := flags.Int64("snapshot-bytes", 4<<20, "take a snapshot when the log has grown by this many `bytes`, or by as many as the last one has")
 	traces := flags.Bool("trace", false, "say on standard error what the node thinks")
-	asJSON := flags.Bool("json", false, "and that as JSON, one object a line")
+	asJSON := flags.Bool("json", false, "write the trace as JSON, one object a line")
 	leash := flags.Bool("leash", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		return status(err)
@@ -137,8 +137,9 @@ func node(args []string) int {
 	go n.ServePeers(peers)
 	s := server.New(n)
 	context.AfterFunc(ctx, func() {
-		stop()                                                         // a second signal ends the process at once
-		defer time.AfterFunc(time.Second, func() { n.Close() }).Stop() // for writes without a majority
+		stop() // a second signal ends the process at once
+		// Requests that wait for a majority would keep Shutdown: after a second the node answers them.
+		defer time.AfterFunc(time.Second, func() { n.Close() }).Stop()
 		s.Shutdown()
 	})
 	fmt.Printf("%s listening on %s\n", *id, listener.Addr())

@@ -24,7 +24,7 @@ func (s *Store) Len() int {
 	return len(s.values)
 }
 
-// Do carries out a request that is about the store (any but status) and that Check has passed.
+// Do carries out a get, put, cas, delete, append or list that Check has passed.
 func (s *Store) Do(r api.Request) api.Response {
 	resp := s.do(r)
 	resp.ID, resp.OK = r.ID, resp.Error == nil

@@ -31,9 +31,9 @@ func (r *Raft) Ready() (rd Ready, ok bool) {
 	if r.role == Leader {
 		r.advanceCommit()
 	}
-	if r.currentTerm != r.savedTerm {
-		r.savedTerm = r.currentTerm
-		rd.HardState = &HardState{r.currentTerm}
+	if hard := (HardState{r.currentTerm}); hard != r.saved {
+		r.saved = hard
+		rd.HardState = &hard
 	}
 	if r.role == Leader {
 		appends := r.replicate()
@@ -73,7 +73,11 @@ type Status struct {
 func (r *Raft) Status() Status {
 	lastTerm, _ := r.log.term(r.log.lastIndex())
 	commitTerm, _ := r.log.term(r.commitIndex)
-	return Status{r.options.ID, r.role, r.currentTerm, r.leader, r.log.lastIndex(), lastTerm, r.commitIndex, commitTerm, r.lastApplied}
+	return Status{
+		ID: r.options.ID, Role: r.role, Term: r.currentTerm, Leader: r.leader,
+		LastIndex: r.log.lastIndex(), LastTerm: lastTerm,
+		CommitIndex: r.commitIndex, CommitTerm: commitTerm, AppliedIndex: r.lastApplied,
+	}
 }
 
 // Entries returns the log's entries after index.

@@ -33,14 +33,14 @@ const (
 	maxInflight = 4
 	// maxInbox is how many messages from peers may wait to be taken in. All of them fit one flush.
 	maxInbox = 6
-	// maxWaiting is how many writes may wait for their majority at once, and maxUncommitted how many bytes of
+	// maxWaiting is how many requests may wait for other nodes at once, and maxUncommitted how many bytes of
 	// commands, those included whose clients have been told that their time is up.
 	maxWaiting     = 1024
 	maxUncommitted = 64 << 20
 )
 
 // errBusy refuses a write that finds no room.
-var errBusy = api.Errorf(api.Unavailable, "too many writes are waiting already")
+var errBusy = api.Errorf(api.Unavailable, "too many requests are waiting already")
 
 // A Config says who a node is, and among whom.
 type Config struct {
@@ -331,7 +331,7 @@ func (n *Node) apply(e raft.Entry) {
 
 // settle lets the store be read or not, and lets all writes go that wait for a reign that is over.
 func (n *Node) settle(s raft.Status) {
-	if s.Role != n.reign.Role || s.Term != n.reign.Term {
+	if n.reign.Role == raft.Leader && (s.Role != raft.Leader || s.Term != n.reign.Term) {
 		n.giveUp("leadership was lost", func(write) bool { return true })
 	}
 	n.tell(n.reign, s)

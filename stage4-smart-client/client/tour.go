@@ -33,7 +33,7 @@ type tour struct {
 
 	asked   []string   // addresses, in the order in which they were asked first
 	refused *api.Error // how a try ended that did nothing
-	unsure  *api.Error // how a try of a write ended of which nobody knows what it did
+	unsure  *api.Error // how a try ended of which nobody knows what it did
 }
 
 // read has a request answered by a server that is as new as all that this client has seen.
@@ -121,8 +121,8 @@ func (t *tour) learn(n *node, resp api.Response, err *api.Error) {
 	}
 }
 
-// note keeps how a try ended: the last that a server said, or else how the first was silent. Who leads somebody else knows
-// better: that is kept only if nobody said more.
+// note keeps what says most of how the tries ended: the last error that a server sent, or else the first of the client's
+// own. NotLeader says least, and takes the place of no other that a server sent.
 func (t *tour) note(err *api.Error) {
 	kept := &t.refused
 	if t.request.Writes() && !err.Definite() {

@@ -36,7 +36,7 @@ type Term uint64
 // None is no node.
 const None = ""
 
-// ErrNotLeader is returned by Propose on a node that does not lead.
+// ErrNotLeader is returned by a node that does not lead, for what only a leader can do.
 var ErrNotLeader = errors.New("not the leader")
 
 // ErrTooMuch is returned by Propose while Options.MaxUncommitted bytes wait for a majority.
@@ -113,15 +113,15 @@ type Raft struct {
 	round            uint64
 
 	// What the next Ready says.
-	savedTerm Term
-	messages  []Message
-	reasons   []string
+	saved    HardState
+	messages []Message
+	reasons  []string
 }
 
 // New returns a node that has on its disk what hard and entries say: for a new node, nothing. It follows, and has
 // not heard of anything that is committed. It panics if entries are not the beginning of a log.
 func New(o Options, hard HardState, entries []Entry) *Raft {
-	return &Raft{options: o, config: newConfig(o.Nodes), currentTerm: hard.Term, savedTerm: hard.Term, log: newLog(entries)}
+	return &Raft{options: o, config: newConfig(o.Nodes), currentTerm: hard.Term, saved: hard, log: newLog(entries)}
 }
 
 // Tick says that a unit of time has passed.

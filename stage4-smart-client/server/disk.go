@@ -30,8 +30,8 @@ const (
 	logChunk = 64 << 10
 )
 
-// A disk keeps what a node must not forget: its term and its log (Figure 2, persistent state). The others build on what
-// a node tells them, so before it tells them anything that is "updated on stable storage": written, and flushed.
+// A disk keeps what a node must not forget: its term and its log (Figure 2, persistent state).
+// The others build on what a node tells them. So all of that is "updated on stable storage" first: written, and flushed.
 //
 // It is one file, to which lines are added. A line is a checksum, a blank, and JSON: first a head, then what each save
 // saved.

@@ -27,8 +27,9 @@ type letter struct {
 }
 
 // freshness is how outdated a store may be. asOf is a moment of this node's own clock, which cannot be set and does
-// not stop while the process does, only while the machine sleeps: all that was committed anywhere before it is in the store. That stays true whatever
-// comes, so asOf only grows. It is an upper bound that needs no clocks that agree, as long as they run equally fast.
+// not stop while the process does, only while the machine sleeps: all that was committed anywhere before it is in the
+// store. That stays true whatever comes, so asOf only grows. It is an upper bound that needs no clocks that agree, as
+// long as they run equally fast.
 type freshness struct {
 	asOf  time.Time // zero if not known
 	born  time.Time

@@ -13,7 +13,7 @@ const (
 	maxTaken = 1 << 20
 )
 
-// An intake is where writes lie until the node takes them in, all that are there by then.
+// An intake is where requests lie until the node takes them in, all that are there by then.
 type intake struct {
 	arrived chan struct{} // has room for one: there are some
 

@@ -34,14 +34,14 @@ const (
 	maxInflight = 4
 	// maxInbox is how many messages from peers may wait to be taken in. All of them fit one flush.
 	maxInbox = 6
-	// maxWaiting is how many writes may wait for their majority at once, and maxUncommitted how many bytes of
+	// maxWaiting is how many requests may wait for other nodes at once, and maxUncommitted how many bytes of
 	// commands, those included whose clients have been told that their time is up.
 	maxWaiting     = 1024
 	maxUncommitted = 64 << 20
 )
 
 // errBusy refuses a write that finds no room.
-var errBusy = api.Errorf(api.Unavailable, "too many writes are waiting already")
+var errBusy = api.Errorf(api.Unavailable, "too many requests are waiting already")
 
 // A Config says who a node is, and among whom.
 type Config struct {
@@ -250,7 +250,7 @@ func (n *Node) step(l letter) {
 	n.fresh.open(l, time.Now())
 }
 
-// propose brings a write into the log, if this node leads.
+// propose brings a write into the log, if this node leads. A read waits.
 func (n *Node) propose(w write) {
 	if len(n.waiting)+len(n.parked) >= maxWaiting {
 		w.reply(api.Refuse(w.request.ID, errBusy))
@@ -337,7 +337,7 @@ func (n *Node) apply(e raft.Entry) {
 
 // settle lets all writes go that wait for a reign that is over, and says how the store is to be read now.
 func (n *Node) settle(s raft.Status) {
-	if s.Role != n.reign.Role || s.Term != n.reign.Term {
+	if n.reign.Role == raft.Leader && (s.Role != raft.Leader || s.Term != n.reign.Term) {
 		n.giveUp("leadership was lost", func(write) bool { return true })
 	}
 	n.tell(n.reign, s)
@@ -360,7 +360,7 @@ func (n *Node) expire(now time.Time) {
 
 // leave answers all clients that wait.
 func (n *Node) leave() {
-	for _, w := range append(n.intake.close(), n.parked...) {
+	for _, w := range slices.Concat(n.intake.close(), n.parked) {
 		w.reply(api.Refuse(w.request.ID, api.Errorf(api.Unavailable, "%s is shutting down", n.ID)))
 	}
 	n.giveUp(n.ID+" is shutting down", func(write) bool { return true })

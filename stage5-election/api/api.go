@@ -31,7 +31,7 @@ const (
 	Append = "append"
 	List   = "list"
 	Status = "status"
-	Lead   = "lead"  // the node leads its next term
+	Lead   = "lead"  // the node campaigns
 	Log    = "log"   // the last entries that the node holds
 	Trace  = "trace" // the node says what it thinks, or no longer
 

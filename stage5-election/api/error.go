@@ -14,7 +14,7 @@ const (
 	// Unavailable is a request that nobody can take now: too many clients, shutting down, or no server
 	// to be reached.
 	Unavailable = "unavailable"
-	// NotLeader is a write to a node that does not take writes. Error.Leader is where to go.
+	// NotLeader is a request that only the leader takes. Error.Leader is where to go.
 	NotLeader = "not_leader"
 	// Stale is a read that this node cannot answer as freshly as was asked for.
 	Stale = "stale"

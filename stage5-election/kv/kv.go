@@ -14,7 +14,7 @@ type Store struct {
 	mu     sync.RWMutex
 	values map[string]string
 
-	// sessions is for Apply alone, which is called by one goroutine.
+	// sessions is for one goroutine: that which calls Apply.
 	sessions *sessions
 	// index is that of the last entry whose write has begun. A read takes it after the value: what it says may be
 	// newer than what it read, and never older.
@@ -31,7 +31,7 @@ func (s *Store) Len() int {
 	return len(s.values)
 }
 
-// Do carries out a request that is about the store (any but status) and that Check has passed.
+// Do carries out a get, put, cas, delete, append or list that Check has passed.
 func (s *Store) Do(r api.Request) api.Response {
 	resp := s.do(r)
 	resp.ID, resp.OK, resp.Index = r.ID, resp.Error == nil, s.index.Load()

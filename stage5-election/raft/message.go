@@ -97,7 +97,10 @@ func (m Message) String() string {
 		text = fmt.Sprintf("asks for a vote, log=%d@%d", v.LastLogIndex, v.LastLogTerm)
 	}
 	if reply := m.RequestVoteReply; reply != nil {
-		text = map[bool]string{true: "votes for it", false: "does not vote for it"}[reply.Granted]
+		text = "does not vote for it"
+		if reply.Granted {
+			text = "votes for it"
+		}
 	}
 	return fmt.Sprintf("t%d %s", m.Term, text)
 }

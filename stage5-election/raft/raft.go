@@ -37,7 +37,7 @@ type Term uint64
 // None is no node.
 const None = ""
 
-// ErrNotLeader is returned by Propose on a node that does not lead.
+// ErrNotLeader is returned by a node that does not lead, for what only a leader can do.
 var ErrNotLeader = errors.New("not the leader")
 
 // ErrTooMuch is returned by Propose while Options.MaxUncommitted bytes wait for a majority.

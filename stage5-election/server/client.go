@@ -25,19 +25,18 @@ const (
 	lingerTimeout = 500 * time.Millisecond
 )
 
-// maxOwed is how many writes of one client may wait for their majority.
+// maxOwed is how many requests of one client may wait for other nodes.
 const maxOwed = 128
 
-// A client is one connection. One goroutine reads requests, and answers what needs no other node. The answers to
-// writes come later, from the node, and in any order: a second goroutine sends those. A client that does not read
-// its answers is not read from either, so it costs no memory beyond its buffers and what
-// it is owed.
+// A client is one connection. One goroutine reads requests, and answers what needs no other node. The other answers
+// come later, from the node, and in any order: a second goroutine sends those. A client that does not read its answers
+// is not read from either, so it costs no memory beyond its buffers and what it is owed.
 type client struct {
 	server  *Server
 	conn    net.Conn
 	lines   *api.LineReader
 	stopped atomic.Bool
-	// owed has an element for each write that is not answered, and replies has room for all of them, so that
+	// owed has an element for each request that waits, and replies has room for all of them, so that
 	// the node never waits for a client.
 	owed    chan struct{}
 	replies chan api.Response
@@ -94,7 +93,7 @@ func (c *client) flush() error {
 	return c.out.Flush()
 }
 
-// owe makes room for the response to a write. Before it waits for that it sends the answers so far.
+// owe makes room for an answer that comes later. Before it waits for that it sends the answers so far.
 func (c *client) owe() error {
 	select {
 	case c.owed <- struct{}{}:
@@ -108,7 +107,7 @@ func (c *client) owe() error {
 	return nil
 }
 
-// reply takes the response to a write. It never waits.
+// reply takes an answer that comes later. It never waits.
 func (c *client) reply(r api.Response) { c.replies <- r }
 
 // sendReplies sends what comes to reply. Those that come together leave together.
@@ -122,7 +121,7 @@ func (c *client) sendReplies() {
 	}
 }
 
-// settle waits until every write has its answer.
+// settle waits until every request has its answer.
 func (c *client) settle() {
 	for range maxOwed {
 		c.owed <- struct{}{}

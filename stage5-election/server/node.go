@@ -33,14 +33,14 @@ const (
 	maxInflight = 4
 	// maxInbox is how many messages from peers may wait to be taken in. All of them fit one flush.
 	maxInbox = 6
-	// maxWaiting is how many writes may wait for their majority at once, and maxUncommitted how many bytes of
+	// maxWaiting is how many requests may wait for other nodes at once, and maxUncommitted how many bytes of
 	// commands, those included whose clients have been told that their time is up.
 	maxWaiting     = 1024
 	maxUncommitted = 64 << 20
 )
 
 // errBusy refuses a write that finds no room.
-var errBusy = api.Errorf(api.Unavailable, "too many writes are waiting already")
+var errBusy = api.Errorf(api.Unavailable, "too many requests are waiting already")
 
 // A Config says who a node is, and among whom.
 type Config struct {
@@ -257,7 +257,7 @@ func (n *Node) step(l letter) {
 	n.fresh.open(l, time.Now())
 }
 
-// propose brings a write into the log, if this node leads.
+// propose brings a write into the log, if this node leads. A read waits.
 func (n *Node) propose(w write) {
 	if len(n.waiting)+len(n.parked)+n.reads.len() >= maxWaiting {
 		w.reply(api.Refuse(w.request.ID, errBusy))
@@ -298,7 +298,10 @@ func (n *Node) flush() error {
 	for {
 		rd, ok := n.core.Ready()
 		n.does(rd)
-		if !ok && !n.readOn() {
+		if !ok && n.readOn() {
+			continue // the core has more to do now
+		}
+		if !ok {
 			break
 		}
 		n.send(rd.Appends)

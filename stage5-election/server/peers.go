@@ -279,8 +279,10 @@ func (p *Peers) receive(conn net.Conn) {
 		return
 	}
 	refused := p.unfit(h)
-	if err := json.NewEncoder(conn).Encode(welcome{refused}); err != nil || refused != "" {
+	if refused != "" {
 		p.log("refused %s, who says it is %.40q: %s", conn.RemoteAddr(), h.From, refused)
+	}
+	if json.NewEncoder(conn).Encode(welcome{refused}) != nil || refused != "" {
 		return
 	}
 	select {

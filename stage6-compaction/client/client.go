@@ -109,8 +109,8 @@ func (n *node) close() {
 }
 
 // Do sends a request, whose id, time and session it chooses, and returns the answer. A read that may be outdated
-// goes to whoever can answer it, any other and a write to the leader, and all else is about one server: it goes to the first, once. The error, if
-// any, is an [*api.Error]. It wraps that of ctx where that is why the call ended.
+// goes to whoever can answer it, any other and a write to the leader, and all else is about one server: it goes to
+// the first, once. The error, if any, is an [*api.Error]. It wraps that of ctx where that is why the call ended.
 func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 	if err := check(r); err != nil {
 		return api.Response{}, err

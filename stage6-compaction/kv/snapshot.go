@@ -29,7 +29,7 @@ type row struct {
 	Answers map[uint64]api.Response `json:"answers,omitempty"`
 }
 
-// Freeze begins a snapshot. It takes no longer the more keys there are; what it copies is the sessions. Nobody else may
+// Freeze begins a snapshot. It takes as long for many keys as for few: what it copies is the sessions. Nobody else may
 // have begun one that has not ended. Like Apply, it is for one goroutine.
 func (s *Store) Freeze() *Snapshot {
 	snapshot := &Snapshot{store: s}

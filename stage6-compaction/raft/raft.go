@@ -39,7 +39,7 @@ type Term uint64
 // None is no node.
 const None = ""
 
-// ErrNotLeader is returned by Propose on a node that does not lead.
+// ErrNotLeader is returned by a node that does not lead, for what only a leader can do.
 var ErrNotLeader = errors.New("not the leader")
 
 // ErrTooMuch is returned by Propose while Options.MaxUncommitted bytes wait for a majority.
@@ -132,9 +132,10 @@ type Raft struct {
 	incoming Snapshot // as far as it has come from the leader
 
 	// What the next Ready says.
-	saved     HardState
-	messages  []Message
-	reasons   []string
+	saved    HardState
+	messages []Message
+	reasons  []string
+	// installed is a snapshot that is there as a whole.
 	installed *Snapshot
 }
 

@@ -23,16 +23,17 @@ const (
 	logName = "raft.log"
 	// logVersion is that of its format. Each stage has its own: what is in a record of another it would not know.
 	logVersion = 4
-	// maxSave is the most that one save writes, in bytes. When the log is written anew, its lines have about rewritten.
-	maxSave   = 16 << 20
+	// maxSave is the most that one save writes, in bytes.
+	maxSave = 16 << 20
+	// rewritten is about how many bytes of commands go into one line when the log is written anew.
 	rewritten = 1 << 20
 	// logChunk is by how much the file grows, in bytes. What is not used yet is newlines. So most saves leave its size as
 	// it is, and the flush has that much less to write.
 	logChunk = 64 << 10
 )
 
-// A disk keeps what a node must not forget: its term, its vote and its log (Figure 2, persistent state). The others build on what
-// a node tells them, so before it tells them anything that is "updated on stable storage": written, and flushed.
+// A disk keeps what a node must not forget: its term, its vote and its log (Figure 2, persistent state).
+// The others build on what a node tells them. So all of that is "updated on stable storage" first: written, and flushed.
 //
 // The log is one file, to which lines are added. A line is a checksum, a blank, and JSON: first a head, then what each save
 // saved. When a snapshot has taken the place of entries, the log is written anew without them. Then its first entry is only
@@ -183,7 +184,7 @@ func writeFile(sys files.System, path string, text []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// rewrite writes the log anew, with entries instead of those that are there. It takes as long as there are many.
+// rewrite writes the log anew, with entries instead of those that are there. The more entries, the longer it takes.
 func (d *disk) rewrite(entries []raft.Entry) error {
 	text := line(d.head)
 	if entries[0].Index == 0 { // the place before the first entry

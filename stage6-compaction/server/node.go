@@ -34,7 +34,7 @@ const (
 	maxInflight = 4
 	// maxInbox is how many messages from peers may wait to be taken in. All of them fit one flush.
 	maxInbox = 6
-	// maxWaiting is how many writes may wait for their majority at once, and maxUncommitted how many bytes of
+	// maxWaiting is how many requests may wait for other nodes at once, and maxUncommitted how many bytes of
 	// commands, those included whose clients have been told that their time is up.
 	maxWaiting     = 1024
 	maxUncommitted = 64 << 20
@@ -44,7 +44,7 @@ const (
 )
 
 // errBusy refuses a write that finds no room.
-var errBusy = api.Errorf(api.Unavailable, "too many writes are waiting already")
+var errBusy = api.Errorf(api.Unavailable, "too many requests are waiting already")
 
 // A Config says who a node is, and among whom.
 type Config struct {
@@ -225,7 +225,8 @@ func (n *Node) deliver(from string, line []byte) error {
 	return nil
 }
 
-// run is the one goroutine that touches the core, the disk and, to change it, the store.
+// run is the one goroutine that touches the core, the disk and, to change it, the store; but for a snapshot, which another
+// writes.
 func (n *Node) run() {
 	defer n.disk.close()
 	defer n.writing.Wait()
@@ -247,11 +248,12 @@ func (n *Node) run() {
 			n.leave()
 			return
 		}
-		if n.failed == nil {
-			n.takeIn()
-			n.failed = n.flush()
-			n.snapshot()
+		if n.failed != nil {
+			break
 		}
+		n.takeIn()
+		n.failed = n.flush()
+		n.beginSnapshot()
 	}
 	n.Log("the node ends: %v", n.failed)
 	n.end()
@@ -280,7 +282,7 @@ func (n *Node) step(l letter) {
 	n.fresh.open(l, time.Now())
 }
 
-// propose brings a write into the log, if this node leads.
+// propose brings a write into the log, if this node leads. A read waits.
 func (n *Node) propose(w write) {
 	if len(n.waiting)+len(n.parked)+n.reads.len() >= maxWaiting {
 		w.reply(api.Refuse(w.request.ID, errBusy))
@@ -321,7 +323,10 @@ func (n *Node) flush() error {
 	for {
 		rd, ok := n.core.Ready()
 		n.does(rd)
-		if !ok && !n.readOn() {
+		if !ok && n.readOn() {
+			continue // the core has more to do now
+		}
+		if !ok {
 			break
 		}
 		n.send(rd.Appends)

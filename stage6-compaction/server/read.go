@@ -44,7 +44,7 @@ func (n *Node) Behind(r api.Request) bool {
 	return r.MaxStalenessMS == nil || raft.Index(r.MinIndex) > n.view.Load().index
 }
 
-// Await answers a read through reply, as soon as this node has applied as much as the read wants.
+// Await answers a read through reply, as soon as it need not wait any more.
 func (n *Node) Await(r api.Request, reply func(api.Response)) {
 	n.submit(write{request: r, reply: reply})
 }
@@ -122,19 +122,20 @@ func (n *Node) dropReads(why *api.Error) {
 	n.reads = reads{}
 }
 
-// expireReads answers the reads whose time is up.
+// expireReads refuses the reads whose time is up.
 func (n *Node) expireReads(now time.Time) {
-	for waiting, why := range map[*[]write]*api.Error{
-		&n.parked:        api.Errorf(api.Stale, "%s is not as far in time as the read wants", n.ID),
-		&n.reads.arrived: api.Errorf(api.Unavailable, "%s does not know in time what is committed", n.ID),
-		&n.reads.begun:   api.Errorf(api.Unavailable, "%s does not know in time whether it still leads", n.ID),
-	} {
-		*waiting = slices.DeleteFunc(*waiting, func(w write) bool {
-			late := now.After(w.deadline)
-			if late {
-				w.reply(api.Refuse(w.request.ID, why))
-			}
-			return late
-		})
-	}
+	n.parked = inTime(n.parked, now, api.Stale, n.ID+" is not as far in time as the read wants")
+	n.reads.arrived = inTime(n.reads.arrived, now, api.Unavailable, n.ID+" does not know in time what is committed")
+	n.reads.begun = inTime(n.reads.begun, now, api.Unavailable, n.ID+" does not know in time whether it still leads")
+}
+
+// inTime refuses the requests whose time is up, and returns the others.
+func inTime(waiting []write, now time.Time, code, why string) []write {
+	return slices.DeleteFunc(waiting, func(w write) bool {
+		late := now.After(w.deadline)
+		if late {
+			w.reply(api.Refuse(w.request.ID, api.Errorf(code, "%s", why)))
+		}
+		return late
+	})
 }

@@ -86,7 +86,7 @@ func (c *Credentials) config() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{c.certificate}, MinVersion: tls.VersionTLS13}
 }
 
-// isNode fails unless the other end is a node, and says which.
+// isNode fails unless the other end's certificate is a node's.
 func isNode(s tls.ConnectionState) error {
 	who := s.PeerCertificates[0].Subject
 	if who.CommonName == "" || !slices.Contains(who.OrganizationalUnit, NodeRole) {

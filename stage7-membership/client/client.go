@@ -47,11 +47,12 @@ type Client struct {
 	// greet is inquire, but in tests.
 	greet func(n *node)
 
-	mu        sync.Mutex
-	nodes     []*node
-	leader    *node  // nil if not known
-	index     uint64 // the highest that an answer had: no read may be answered from an older store
-	membersAt uint64 // and the highest that an answer about the members had
+	mu     sync.Mutex
+	nodes  []*node
+	leader *node  // nil if not known
+	index  uint64 // the highest that an answer had: no read may be answered from an older store
+	// membersAt is the highest that an answer about the members had.
+	membersAt uint64
 
 	asking sync.WaitGroup // for the members
 }
@@ -120,9 +121,10 @@ func (n *node) close(why error) {
 	n.current <- conn
 }
 
-// Do sends a request, whose id, time and session it chooses, and returns the answer. A read that may be outdated
-// goes to whoever can answer it, any other and a write to the leader, and all else is about one server: it goes to the first, once. The error, if
-// any, is an [*api.Error]. It wraps that of ctx where that is why the call ended.
+// Do sends a request, whose id, time and session it chooses, and returns the answer. A read that may be outdated, and
+// members, goes to whoever can answer it; any other read, a write, a change and a transfer to the leader; and all else
+// is about one server: it goes to the first, once. The error, if any, is an [*api.Error]. It wraps that of ctx where
+// that is why the call ended.
 func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 	if err := check(r); err != nil {
 		return api.Response{}, err

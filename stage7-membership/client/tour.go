@@ -135,8 +135,8 @@ func (t *tour) changes() bool {
 	return t.request.Writes() || t.request.Op == api.Change || t.request.Op == api.Transfer
 }
 
-// note keeps how a try ended: the last that a server said, or else how the first was silent. Who leads somebody else knows
-// better: that is kept only if nobody said more.
+// note keeps what says most of how the tries ended: the last error that a server sent, or else the first of the client's
+// own. NotLeader says least, and takes the place of no other that a server sent.
 func (t *tour) note(err *api.Error) {
 	kept := &t.refused
 	if t.changes() && !err.Definite() {

@@ -46,10 +46,10 @@ func (r *Raft) Configuration() (c Configuration, committed bool) {
 	return r.config.Configuration, r.config.index <= r.commitIndex
 }
 
-// Change begins to make next the voters: those that are new get the log first. It takes several entries, and leaders, and
-// is over when next are the voters and that is committed; or if one of next could not become level, when there is no next
-// any more. To begin what has been begun, or is so already, is no error. Those who are the voters as next withdraw a change
-// of which the new only learn yet. It returns ErrNotLeader, ErrNotReady, ErrChanging,
+// Change begins to make next the voters: those that are new get the log first. It takes several entries, and may take
+// several leaders. It is over when next are the voters and that is committed; or if one of next could not become level,
+// when there is no next any more. To begin what has been begun, or is so already, is no error. To ask for the voters as
+// they are withdraws a change whose new members still learn. It returns ErrNotLeader, ErrNotReady, ErrChanging,
 // ErrTransfer or ErrNoVoters, with no effect, where it cannot.
 func (r *Raft) Change(next []Member) error {
 	last, _ := r.log.term(r.commitIndex)

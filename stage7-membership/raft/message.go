@@ -120,7 +120,10 @@ func (m Message) String() string {
 		}
 	}
 	if reply := m.RequestVoteReply; reply != nil {
-		text = map[bool]string{true: "votes for it", false: "does not vote for it"}[reply.Granted]
+		text = "does not vote for it"
+		if reply.Granted {
+			text = "votes for it"
+		}
 		if reply.PreVote {
 			text = map[bool]string{true: "would vote for it", false: "would not vote for it"}[reply.Granted]
 		}

@@ -42,7 +42,7 @@ type Term uint64
 // None is no node.
 const None = ""
 
-// ErrNotLeader is returned by Propose on a node that does not lead.
+// ErrNotLeader is returned by a node that does not lead, for what only a leader can do.
 var ErrNotLeader = errors.New("not the leader")
 
 // ErrTooMuch is returned by Propose while Options.MaxUncommitted bytes wait for a majority.
@@ -143,10 +143,12 @@ type Raft struct {
 	incoming Snapshot // as far as it has come from the leader
 
 	// What the next Ready says.
-	saved        HardState
-	messages     []Message
-	reasons      []string
-	installed    *Snapshot
+	saved    HardState
+	messages []Message
+	reasons  []string
+	// installed is a snapshot that is there as a whole.
+	installed *Snapshot
+	// reconfigured says that config is another than it was.
 	reconfigured bool
 }
 

@@ -5,6 +5,9 @@ import "math"
 // A Ready is what the core wants done. Its fields stand in the order in which they are carried out, each finished
 // before the next is begun. Whoever takes a Ready carries all of it out before calling the core again, or stops.
 type Ready struct {
+	// Config is the configuration that is in force now; nil if it is as it was. It comes first, since what follows goes
+	// to its members.
+	Config *Configuration
 	// Appends are messages to send at once: a leader's entries may reach its followers before they are on its own
 	// disk (D§10.2.1), since its own copy counts only once it is saved.
 	Appends []Message
@@ -20,8 +23,6 @@ type Ready struct {
 	// Committed are to be applied. Each entry of the log is here once in the life of a Raft, unless a snapshot stands for
 	// it.
 	Committed []Entry
-	// Config is the configuration that is in force now; nil if it is as it was.
-	Config *Configuration
 	// Because says why, for whoever wants to know. It is nothing to do, and may be there without anything that is.
 	Because []string
 }
@@ -88,8 +89,12 @@ type Status struct {
 func (r *Raft) Status() Status {
 	lastTerm, _ := r.log.term(r.log.lastIndex())
 	commitTerm, _ := r.log.term(r.commitIndex)
-	return Status{r.options.ID, r.role, r.currentTerm, r.leader, r.log.lastIndex(), lastTerm, r.commitIndex, commitTerm, r.lastApplied,
-		r.snapshot.LastIncludedIndex}
+	return Status{
+		ID: r.options.ID, Role: r.role, Term: r.currentTerm, Leader: r.leader,
+		LastIndex: r.log.lastIndex(), LastTerm: lastTerm,
+		CommitIndex: r.commitIndex, CommitTerm: commitTerm, AppliedIndex: r.lastApplied,
+		SnapshotIndex: r.snapshot.LastIncludedIndex,
+	}
 }
 
 // Entries returns the log's entries after index, as far as they are there.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"raftworkbook/stage7-membership/api"
 	"raftworkbook/stage7-membership/raft"
@@ -142,17 +141,6 @@ func (n *Node) manageOn(s raft.Status) {
 func same(a, b []raft.Member) bool {
 	return slices.EqualFunc(a, b, func(a, b raft.Member) bool {
 		return a.ID == b.ID && a.Peer == b.Peer && a.Client == b.Client
-	})
-}
-
-// expireManaging answers those whose time is up.
-func (n *Node) expireManaging(now time.Time) {
-	n.managing = slices.DeleteFunc(n.managing, func(w write) bool {
-		late := now.After(w.deadline)
-		if late {
-			w.reply(api.Refuse(w.request.ID, api.Errorf(api.Timeout, "it is not done yet, but may be later: asking for it again does no harm")))
-		}
-		return late
 	})
 }
 

@@ -34,7 +34,7 @@ const (
 	maxInflight = 4
 	// maxInbox is how many messages from peers may wait to be taken in. All of them fit one flush.
 	maxInbox = 6
-	// maxWaiting is how many writes may wait for their majority at once, and maxUncommitted how many bytes of
+	// maxWaiting is how many requests may wait for other nodes at once, and maxUncommitted how many bytes of
 	// commands, those included whose clients have been told that their time is up.
 	maxWaiting     = 1024
 	maxUncommitted = 64 << 20
@@ -44,7 +44,7 @@ const (
 )
 
 // errBusy refuses a write that finds no room.
-var errBusy = api.Errorf(api.Unavailable, "too many writes are waiting already")
+var errBusy = api.Errorf(api.Unavailable, "too many requests are waiting already")
 
 // A Config says who a node is, and among whom.
 type Config struct {
@@ -86,25 +86,26 @@ type Node struct {
 	inbox  chan letter // from peers
 	orders chan func() // to be carried out by run
 
-	waiting  map[raft.Index]write // for the entry with this index to be committed
-	reign    raft.Status          // when writes were last let go
-	parked   []write              // reads that wait for the store to be as far as their min_index
-	reads    reads                // those that want all that is committed
-	fresh    freshness
-	view     atomic.Pointer[view] // what a read needs to know
-	config   atomic.Pointer[raft.Configuration]
-	managing []write    // orders about the members
-	wishes   []wish     // for a snapshot
-	taking   bool       // a snapshot
-	taken    chan taken // has room for it
-	tracing  bool
-	event    trace.Event // what the next trace tells
-	born     time.Time
-	life     context.Context
-	end      context.CancelFunc
-	failed   error // of the disk; set before run ends
-	running  sync.WaitGroup
-	writing  sync.WaitGroup // of a snapshot
+	waiting map[raft.Index]write // for the entry with this index to be committed
+	reign   raft.Status          // when writes were last let go
+	parked  []write              // reads that wait for the store to be as far as their min_index
+	reads   reads                // those that want all that is committed
+	fresh   freshness
+	view    atomic.Pointer[view] // what a read needs to know
+	wishes  []wish               // for a snapshot
+	taking  bool                 // a snapshot
+	taken   chan taken           // has room for it
+	tracing bool
+	event   trace.Event // what the next trace tells
+	born    time.Time
+	life    context.Context
+	end     context.CancelFunc
+	failed  error // of the disk; set before run ends
+	running sync.WaitGroup
+	writing sync.WaitGroup // of a snapshot
+
+	config   atomic.Pointer[raft.Configuration] // who is in the cluster, as far as this node knows
+	managing []write                            // orders about the members
 }
 
 // A write is a client's request that needs a majority; or a read that waits.
@@ -231,7 +232,8 @@ func (n *Node) deliver(from string, line []byte) error {
 	return nil
 }
 
-// run is the one goroutine that touches the core, the disk and, to change it, the store.
+// run is the one goroutine that touches the core, the disk and, to change it, the store; but for a snapshot, which another
+// writes.
 func (n *Node) run() {
 	defer n.disk.close()
 	defer n.writing.Wait()
@@ -254,11 +256,12 @@ func (n *Node) run() {
 			n.leave()
 			return
 		}
-		if n.failed == nil {
-			n.takeIn()
-			n.failed = n.flush()
-			n.snapshot()
+		if n.failed != nil {
+			break
 		}
+		n.takeIn()
+		n.failed = n.flush()
+		n.beginSnapshot()
 	}
 	n.Log("the node ends: %v", n.failed)
 	n.end()
@@ -287,7 +290,7 @@ func (n *Node) step(l letter) {
 	n.fresh.open(l, time.Now())
 }
 
-// propose brings a write into the log, if this node leads.
+// propose brings a write into the log, if this node leads. A read waits, and what is about members does too.
 func (n *Node) propose(w write) {
 	if len(n.waiting)+len(n.parked)+n.reads.len()+len(n.managing) >= maxWaiting {
 		w.reply(api.Refuse(w.request.ID, errBusy))
@@ -334,7 +337,10 @@ func (n *Node) flush() error {
 	for {
 		rd, ok := n.core.Ready()
 		n.does(rd)
-		if !ok && !n.readOn() {
+		if !ok && n.readOn() {
+			continue // the core has more to do now
+		}
+		if !ok {
 			break
 		}
 		if rd.Config != nil {
@@ -398,7 +404,7 @@ func (n *Node) settle(s raft.Status) {
 func (n *Node) expire(now time.Time) {
 	n.giveUp("no majority of the cluster answered in time", func(w write) bool { return now.After(w.deadline) })
 	n.expireReads(now)
-	n.expireManaging(now)
+	n.managing = inTime(n.managing, now, api.Timeout, "it is not done yet, but may be later: asking for it again does no harm")
 }
 
 // leave answers all clients that wait.

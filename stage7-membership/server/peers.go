@@ -370,8 +370,10 @@ func (p *Peers) receive(conn net.Conn) {
 	if name != "" && name != h.From {
 		refused = fmt.Sprintf("its certificate is that of %.40q", name)
 	}
-	if err := json.NewEncoder(conn).Encode(welcome{refused, p.self.Directory}); err != nil || refused != "" {
+	if refused != "" {
 		p.log("refused %s, who says it is %.40q: %s", conn.RemoteAddr(), h.From, refused)
+	}
+	if json.NewEncoder(conn).Encode(welcome{refused, p.self.Directory}) != nil || refused != "" {
 		return
 	}
 	p.greet(h)

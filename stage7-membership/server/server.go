@@ -147,19 +147,13 @@ func (s *Server) take(line []byte, c *client) error {
 		return c.answer(api.Response{ID: r.ID, OK: true})
 	case r.Op == api.Members:
 		return c.answer(api.Response{ID: r.ID, OK: true, Members: s.node.Members()})
-	case r.Op == api.Change, r.Op == api.Transfer:
-		if err := c.owe(); err != nil {
-			return err
-		}
-		s.node.Await(r, c.reply)
-		return nil
 	case r.Writes():
 		if err := c.owe(); err != nil {
 			return err
 		}
 		s.node.Write(r, c.reply)
 		return nil
-	case s.node.Behind(r):
+	case s.node.Behind(r), r.Op == api.Change, r.Op == api.Transfer:
 		if err := c.owe(); err != nil {
 			return err
 		}

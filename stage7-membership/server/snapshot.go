@@ -150,9 +150,9 @@ func (n *Node) Snapshot() {
 	}
 }
 
-// snapshot begins to take a snapshot if the log has become long, or somebody wants one. Another goroutine makes it into a
-// file, and the node goes on meanwhile (D§5.1.1).
-func (n *Node) snapshot() {
+// beginSnapshot begins to take a snapshot if the log has become long, or somebody wants one. Another goroutine makes it
+// into a file, and the node goes on meanwhile (D§5.1.1).
+func (n *Node) beginSnapshot() {
 	end := n.core.Status().SnapshotIndex
 	n.wishes = slices.DeleteFunc(n.wishes, func(w wish) bool {
 		if w.index <= end {
