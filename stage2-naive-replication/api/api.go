@@ -15,7 +15,7 @@ import (
 )
 
 // Limits in bytes. Those of a key and a value count decoded bytes. JSON writes one of them in at most
-// six, so whatever keeps to these two also fits a line.
+// six: a key and a value always fit a line, but the two values of a cas may not.
 const (
 	MaxKey   = 1 << 10   // a key has at least one byte
 	MaxValue = 128 << 10 // a value may be empty

@@ -14,7 +14,8 @@ import (
 // ignored, "KEY" is taken for "key", the last of two wins, and U+FFFD is put for what is no character. What a
 // server passes over in silence is what a client relied on.
 //
-// On an error the request has nothing but its ID, and that only where the line was JSON.
+// On an error the request has nothing but its ID, and that only where the line was JSON and had one id: of two,
+// either may be that of another request.
 func DecodeRequest(line []byte) (Request, *Error) {
 	var r Request
 	err := decode(line, &r)
@@ -64,7 +65,7 @@ func decode(line []byte, r *Request) *Error {
 
 // explain finds the words and the id to refuse a line with, if it is for err.
 func explain(line []byte, err *Error) (Request, *Error) {
-	var r struct{ ID uint64 }
+	var r struct{ ID ids }
 	syntax, wrong := new(json.SyntaxError), new(json.UnmarshalTypeError)
 	switch e := json.Unmarshal(line, &r); {
 	case errors.As(e, &syntax):
@@ -72,7 +73,21 @@ func explain(line []byte, err *Error) (Request, *Error) {
 	case errors.As(e, &wrong) && wrong.Field == "":
 		err = Errorf(BadRequest, "the line must be one JSON object, not %s", wrong.Value)
 	}
-	return Request{ID: r.ID}, err
+	if len(r.ID) != 1 {
+		return Request{}, err
+	}
+	return Request{ID: r.ID[0]}, err
+}
+
+// ids are all that a line has under the name of id, in whatever case; 0 for what is no number.
+type ids []uint64
+
+// UnmarshalJSON is called for each of them.
+func (i *ids) UnmarshalJSON(b []byte) error {
+	var id uint64
+	json.Unmarshal(b, &id)
+	*i = append(*i, id)
+	return nil
 }
 
 // field takes the value of the field name.

@@ -81,6 +81,9 @@ func TestDecodeRequest_refuses_with_the_id_where_it_can_be_read(t *testing.T) {
 		{"another case", `{"id":3,"op":"get","KEY":"x"}`, 3, BadRequest, `there is no field "KEY"`},
 		{"escaped name", `{"id":3,"op":"get","\u006bey":"x"}`, 3, BadRequest, `there is no field "\\u006bey"`},
 		{"twice", `{"id":3,"op":"get","key":"x","key":"y"}`, 3, BadRequest, `"key" is there twice`},
+		{"id twice", `{"id":3,"op":"get","key":"x","id":7}`, 0, BadRequest, `"id" is there twice`},
+		{"id in another case", `{"id":3,"op":"get","key":"x","ID":7}`, 0, BadRequest, `there is no field "ID"`},
+		{"id twice, after what is wrong", `{"ttl":5,"id":3,"id":7}`, 0, BadRequest, `there is no field "ttl"`},
 		{"long key", `{"id":3,"op":"get","key":"` + strings.Repeat("k", MaxKey+1) + `"}`, 3, TooLarge, "the key has 1025 bytes, at most 1024 are allowed"},
 		{"long value", `{"id":3,"op":"put","key":"k","value":"` + strings.Repeat("v", MaxValue+1) + `"}`, 3, TooLarge, "the value has 131073 bytes, at most 131072 are allowed"},
 		{"long value of few letters", `{"id":3,"op":"put","key":"k","value":"` + strings.Repeat("é", MaxValue/2+1) + `"}`, 3, TooLarge, "the value has 131074 bytes, at most 131072 are allowed"},
@@ -97,7 +100,7 @@ func TestDecodeRequest_refuses_with_the_id_where_it_can_be_read(t *testing.T) {
 	}
 }
 
-// What a client may send at most, escaped as clumsily as JSON allows, still fits a line.
+// The longest key with the longest value, escaped as clumsily as JSON allows, still fits a line.
 func TestLimits_leave_room_for_escapes(t *testing.T) {
 	key := strings.Repeat(`\u0001`, MaxKey)
 	value := strings.Repeat(`\u0001`, MaxValue)

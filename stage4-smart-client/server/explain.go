@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,12 +18,17 @@ const maxShown = 40
 // maxTraced is how many entries a trace shows in one place.
 const maxTraced = 8
 
-// Entries describes the last entries of the log, limit at most or api.DefaultLog if that is 0, and says whether there
-// are more before them.
+// logSize is how many bytes the entries in one response may take, as JSON. The rest of the line is for what stands
+// around them.
+const logSize = api.MaxLine - 1<<10
+
+// Entries describes the last entries of the log, limit at most or api.DefaultLog if that is 0 and no more than fit a
+// line, and says whether there are more before them.
 func (n *Node) Entries(limit uint64) (log []string, more bool) {
 	if limit == 0 {
 		limit = api.DefaultLog
 	}
+	log = []string{} // not nil: an empty one is an answer, too
 	n.do(func() {
 		last := n.core.Status().LastIndex
 		after := last - min(last, raft.Index(limit))
@@ -31,7 +37,20 @@ func (n *Node) Entries(limit uint64) (log []string, more bool) {
 			log = append(log, describe(e))
 		}
 	})
-	return log, more
+	fit := fitting(log)
+	return log[len(log)-fit:], more || fit < len(log)
+}
+
+// fitting is how many texts one response can hold, counted from the last.
+func fitting(texts []string) int {
+	size := 0
+	for i, text := range slices.Backward(texts) {
+		quoted, _ := json.Marshal(text) // at least as long as on the line, where < > & stay as they are
+		if size += len(quoted) + len(","); size > logSize {
+			return len(texts) - 1 - i
+		}
+	}
+	return len(texts)
 }
 
 // describe is an entry for people: 7@2 put x 1.

@@ -252,7 +252,7 @@ func (n *Node) step(l letter) {
 
 // propose brings a write into the log, if this node leads. A read waits.
 func (n *Node) propose(w write) {
-	if len(n.waiting)+len(n.parked) >= maxWaiting {
+	if len(n.waiting) >= maxWaiting || !w.request.Writes() && len(n.parked) >= maxWaiting {
 		w.reply(api.Refuse(w.request.ID, errBusy))
 		return
 	}

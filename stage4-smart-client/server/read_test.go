@@ -127,6 +127,8 @@ func TestReads_that_wait_are_bounded_in_number(t *testing.T) {
 		s.at("n3").Await(api.Request{ID: 8, Op: api.Get, Key: "x", MinIndex: 9}, func(resp api.Response) { answers <- resp })
 		require.Equal(t, api.Refuse(8, errBusy), <-answers)
 		require.True(t, s.get("n3", nil).OK, "one that need not wait does not")
+		s.at("n3").Write(put("x", "1"), func(resp api.Response) { answers <- resp })
+		require.Equal(t, api.NotLeader, (<-answers).Error.Code, "nor does a write")
 		for range maxWaiting {
 			require.Equal(t, api.Stale, (<-answers).Error.Code)
 		}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,11 +82,14 @@ func (c *conn) alive() bool {
 
 // call sends a request and waits for its answer, the end of ctx or that of the connection.
 func (c *conn) call(ctx context.Context, r api.Request) (api.Response, *api.Error) {
-	line, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // a Request can always be written
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	// After a longer line the server hangs up, and no other call would get its answer either.
+	if err := encoder.Encode(r); err != nil || line.Len() > api.MaxLine {
+		return api.Response{}, api.Errorf(api.TooLarge, "as JSON the request has %d bytes, a line at most %d", line.Len(), api.MaxLine)
 	}
-	k := &call{id: r.ID, line: append(line, '\n'), answer: make(chan api.Response, 1)}
+	k := &call{id: r.ID, line: line.Bytes(), answer: make(chan api.Response, 1)}
 	c.expect(k)
 	select {
 	case c.queue <- k:

@@ -33,7 +33,7 @@ func (n *Node) look(s raft.Status) {
 	n.parked = slices.DeleteFunc(n.parked, func(w write) bool {
 		ready := raft.Index(w.request.MinIndex) <= s.AppliedIndex
 		if ready {
-			w.reply(n.Read(w.request))
+			n.carryOut(w, n.Read)
 		}
 		return ready
 	})
@@ -82,9 +82,12 @@ func (r *reads) all() []write { return slices.Concat(r.arrived, r.begun) }
 
 // park takes in a read that must wait.
 func (n *Node) park(w write) {
-	if w.request.MaxStalenessMS == nil {
+	switch {
+	case w.request.MaxStalenessMS == nil:
 		n.reads.arrived = append(n.reads.arrived, w)
-	} else {
+	case len(n.parked) >= maxWaiting: // whom nothing may ever reach: they keep nobody else from waiting
+		w.reply(api.Refuse(w.request.ID, errBusy))
+	default:
 		n.parked = append(n.parked, w)
 	}
 }
@@ -95,7 +98,7 @@ func (n *Node) readOn() bool {
 	r := &n.reads
 	if len(r.begun) > 0 && n.core.AnsweredRound() >= r.round && n.core.Status().AppliedIndex >= r.index {
 		for _, w := range r.begun {
-			w.reply(n.store.Do(w.request))
+			n.carryOut(w, n.store.Do)
 		}
 		r.begun = nil
 	}
@@ -112,6 +115,24 @@ func (n *Node) readOn() bool {
 		n.dropReads(n.notLeader())
 	}
 	return false
+}
+
+// carryOut answers a read that need not wait any more. A list looks at every key, and the node has other things to do
+// meanwhile: lists are made beside it, one at a time.
+func (n *Node) carryOut(w write, read func(api.Request) api.Response) {
+	if w.request.Op != api.List {
+		w.reply(read(w.request))
+		return
+	}
+	n.running.Go(func() {
+		n.listing <- struct{}{}
+		defer func() { <-n.listing }()
+		if n.life.Err() != nil || time.Now().After(w.deadline) {
+			w.reply(api.Refuse(w.request.ID, api.Errorf(api.Unavailable, "%s does not come to it in time", n.ID)))
+			return
+		}
+		w.reply(read(w.request))
+	})
 }
 
 // dropReads refuses all reads that wait for this node as a leader. A read that is not answered did nothing.

@@ -324,6 +324,38 @@ func TestCall_refuses_by_itself_what_no_server_would_take(t *testing.T) {
 	})
 }
 
+func TestCall_that_fits_no_line_is_refused_and_disturbs_no_other(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		other := r.get(t.Context(), "k")
+		s := r.accept()
+		request := s.hears()
+		most := strings.Repeat("\x01", api.MaxValue) // each byte takes six
+		_, err := r.once(t.Context(), api.Request{Op: api.CAS, Key: "k", Expect: &most, Value: &most})
+		requireError(t, api.TooLarge, err)
+		r.get(t.Context(), "next")
+		require.Equal(t, "next", s.hears().Key, "nothing was sent of it")
+		s.says(`{"id":%d,"ok":true,"found":true,"value":"v"}`, request.ID)
+		require.NoError(t, (<-other).err)
+	})
+}
+
+func TestCall_fits_a_line_if_JSON_has_nothing_to_escape(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		most := strings.Repeat("<", api.MaxValue) // JSON within HTML would have to escape it
+		ended := make(chan error, 1)
+		go func() {
+			_, err := r.once(t.Context(), api.Request{Op: api.CAS, Key: "k", Expect: &most, Value: &most})
+			ended <- err
+		}()
+		s := r.accept()
+		synctest.Wait()
+		require.Empty(t, ended, "it is on its way")
+		request := s.hears()
+		require.Equal(t, most, *request.Expect)
+		require.Equal(t, most, *request.Value)
+	})
+}
+
 func TestCall_to_nobody_is_definite(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.listener.Close()

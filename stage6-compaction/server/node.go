@@ -85,6 +85,7 @@ type Node struct {
 	reign   raft.Status          // when writes were last let go
 	parked  []write              // reads that wait for the store to be as far as their min_index
 	reads   reads                // those that want all that is committed
+	listing chan struct{}        // a lock: one list is made at a time
 	fresh   freshness
 	view    atomic.Pointer[view] // what a read needs to know
 	wishes  []wish               // for a snapshot
@@ -117,7 +118,7 @@ func NewNode(c Config) (*Node, error) {
 			c.Heartbeat, c.Election, tick)
 	}
 	n := &Node{Config: c, store: kv.New(), intake: newIntake(), inbox: make(chan letter, maxInbox),
-		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness(), taken: make(chan taken, 1)}
+		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness(), listing: make(chan struct{}, 1), taken: make(chan taken, 1)}
 	n.view.Store(&view{})
 	var ids []string
 	others := map[string]string{}
@@ -284,7 +285,7 @@ func (n *Node) step(l letter) {
 
 // propose brings a write into the log, if this node leads. A read waits.
 func (n *Node) propose(w write) {
-	if len(n.waiting)+len(n.parked)+n.reads.len() >= maxWaiting {
+	if len(n.waiting)+n.reads.len() >= maxWaiting {
 		w.reply(api.Refuse(w.request.ID, errBusy))
 		return
 	}

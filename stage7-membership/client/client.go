@@ -53,6 +53,8 @@ type Client struct {
 	index  uint64 // the highest that an answer had: no read may be answered from an older store
 	// membersAt is the highest that an answer about the members had.
 	membersAt uint64
+	// first is the server that New was given first, be it a member or not.
+	first *node
 
 	asking sync.WaitGroup // for the members
 }
@@ -76,6 +78,7 @@ func New(servers ...string) *Client {
 	for _, addr := range servers {
 		c.at(addr)
 	}
+	c.first = c.nodes[0]
 	return c
 }
 
@@ -107,6 +110,7 @@ func (c *Client) Close() {
 	for _, n := range c.known() {
 		n.close(errClosed)
 	}
+	c.first.close(errClosed)
 	c.asking.Wait()
 }
 
@@ -123,8 +127,8 @@ func (n *node) close(why error) {
 
 // Do sends a request, whose id, time and session it chooses, and returns the answer. A read that may be outdated, and
 // members, goes to whoever can answer it; any other read, a write, a change and a transfer to the leader; and all else
-// is about one server: it goes to the first, once. The error, if any, is an [*api.Error]. It wraps that of ctx where
-// that is why the call ended.
+// is about one server: it goes to the first that New was given, once. The error, if any, is an [*api.Error]. It wraps
+// that of ctx where that is why the call ended.
 func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 	if err := check(r); err != nil {
 		return api.Response{}, err
@@ -147,9 +151,12 @@ func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 	case r.Op == api.Get || r.Op == api.List:
 		resp, err = c.read(ctx, r)
 	case r.Op == api.Members || r.Op == api.Change || r.Op == api.Transfer:
-		resp, err = c.tour(ctx, r).ask(ctx)
+		t := c.tour(ctx, r)
+		if resp, err = t.ask(ctx); err != nil && err.Definite() && t.unsure != nil { // no session tells one try from another
+			err = api.Errorf(api.Timeout, "%s; whether an earlier try goes on, nobody knows", err.Message)
+		}
 	default:
-		resp, err = c.known()[0].try(ctx, r)
+		resp, err = c.first.try(ctx, r)
 	}
 	if err != nil {
 		return api.Response{}, err

@@ -29,7 +29,7 @@ func (c *Client) meet(resp api.Response) {
 	}
 }
 
-// replace returns those that are no servers any more.
+// replace returns those that are no servers any more, but for the first: it is still asked about itself.
 func (c *Client) replace(resp api.Response) (gone []*node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,5 +50,5 @@ func (c *Client) replace(resp api.Response) (gone []*node) {
 	if slices.Contains(gone, c.leader) {
 		c.leader = nil
 	}
-	return gone
+	return slices.DeleteFunc(gone, func(n *node) bool { return n == c.first })
 }

@@ -130,13 +130,36 @@ func TestClient_hangs_up_on_who_is_no_member(t *testing.T) {
 
 func TestCall_that_finds_its_server_gone_goes_elsewhere_and_leaves_no_connection(t *testing.T) {
 	play(t, []part{leads}, func(t *testing.T, c *cast) {
-		gone := c.nodes[0]
-		c.meet(api.Response{Members: []api.Member{{ID: "n2", Client: "n2", State: api.Voter}}})
+		gone := c.nodes[1]
+		c.meet(api.Response{Members: []api.Member{{ID: "n1", Client: "n1", State: api.Voter}}})
 		synctest.Wait()
 		_, err := gone.try(t.Context(), api.Request{Op: api.Status})
 		require.ErrorIs(t, err, errNoMember)
-		require.EqualError(t, err, "unavailable: no connection to n1: the server is no member any more")
+		require.EqualError(t, err, "unavailable: no connection to n2: the server is no member any more")
 		require.Empty(t, c.heard)
+	})
+}
+
+func TestRequest_about_one_server_goes_to_the_first_be_it_a_member_or_not(t *testing.T) {
+	play(t, []part{leads}, func(t *testing.T, c *cast) {
+		status := func() {
+			_, err := c.Do(t.Context(), api.Request{Op: api.Status})
+			require.NoError(t, err)
+		}
+		status()
+		c.meet(*tells(leads, "n3", "n2")(api.Request{}))
+		require.Equal(t, []string{"n2", "n3"}, c.knows())
+		status()
+		c.cast("n1", nil)
+		synctest.Wait()
+		c.cast("n1", leads)
+		status() // on a new connection
+		c.meet(*tells(leads, "n2", "n1")(api.Request{}))
+		status()
+		c.meet(*tells(leads, "n2")(api.Request{}))
+		require.Equal(t, []string{"n2"}, c.knows())
+		status()
+		require.Equal(t, slices.Repeat([]string{"n1"}, 5), c.told(api.Status))
 	})
 }
 
@@ -157,6 +180,18 @@ func TestChange_that_may_go_on_is_never_said_not_to(t *testing.T) {
 			play(t, []part{inTurn(first, refuses(api.Unavailable)), follows("n1")}, func(t *testing.T, c *cast) {
 				_, err := c.Do(t.Context(), r)
 				requireError(t, api.Timeout, err)
+			})
+		}
+	}
+}
+
+func TestChange_that_is_refused_may_go_on_if_an_earlier_try_does(t *testing.T) {
+	for _, r := range []api.Request{{Op: api.Change, Value: new("+n9=a:1/b:1")}, {Op: api.Transfer, Key: "n2"}} {
+		for _, code := range []string{api.BadRequest, api.TooLarge, api.NotLevel} {
+			play(t, []part{inTurn(hungUp, refuses(code)), follows("n1")}, func(t *testing.T, c *cast) {
+				_, err := c.Do(t.Context(), r)
+				requireError(t, api.Timeout, err)
+				require.EqualError(t, err, "timeout: as the play has it; whether an earlier try goes on, nobody knows")
 			})
 		}
 	}

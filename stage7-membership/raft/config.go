@@ -38,6 +38,14 @@ func (c *Configuration) String() string {
 	return text
 }
 
+// size is about how many bytes a configuration takes.
+func (c *Configuration) size() (n int) {
+	for _, m := range slices.Concat(c.Voters, c.Next) {
+		n += len(m.ID) + len(m.Peer) + len(m.Client) + len(m.Directory) + 64
+	}
+	return n
+}
+
 func ids(members []Member) string {
 	var all []string
 	for _, m := range members {

@@ -67,7 +67,7 @@ func (l *log) slice(first, last Index, limit int) []Entry {
 	entries := l.after(first-1, last)
 	size := 0
 	for i, e := range entries {
-		if size += len(e.Command); size > limit && i > 0 {
+		if size += e.Size(); size > limit && i > 0 {
 			return entries[:i:i]
 		}
 	}
@@ -140,7 +140,7 @@ func (l *log) compact(index Index) {
 // tail returns the place before index from which on there are at most limit bytes of commands up to index.
 func (l *log) tail(index Index, limit int) Index {
 	for size := 0; index > l.base(); index-- {
-		if size += len(l.entries[index-l.base()].Command); size > limit {
+		if size += l.entries[index-l.base()].Size(); size > limit {
 			break
 		}
 	}

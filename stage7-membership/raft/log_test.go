@@ -67,6 +67,18 @@ func TestLog_gives_out_as_many_bytes_as_asked_for_and_one_entry_at_least(t *test
 	require.Zero(t, l.size(5))
 }
 
+func TestLog_counts_configurations_too(t *testing.T) {
+	config := func(index Index) Entry {
+		return Entry{Index: index, Term: 1, Config: &Configuration{Voters: []Member{{ID: "n1", Peer: "a:1", Client: "b:1"}}, Next: []Member{{ID: "n2"}}}}
+	}
+	size := 64 + 2 + 3 + 3 + 64 + 2
+	l := newLog(Entry{}, []Entry{config(1), config(2), config(3)})
+	require.Len(t, l.slice(1, 3, 2*size), 2)
+	require.Len(t, l.slice(1, 3, 2*size-1), 1)
+	require.EqualValues(t, 1, l.tail(3, 2*size))
+	require.EqualValues(t, 2, l.tail(3, 2*size-1))
+}
+
 func TestLog_wants_each_entry_saved_once_and_one_that_replaces_another_again(t *testing.T) {
 	l := newLog(Entry{}, entries(1, 1, 1))
 	l.append(entries(3, 2, 2)...)

@@ -103,6 +103,9 @@ func (r *Raft) retract(index Index) {
 
 // configAt returns what was in force when the log ended at index.
 func (r *Raft) configAt(index Index) config {
+	if r.config.index > 0 && r.config.index <= index {
+		return r.config
+	}
 	for ; index > r.log.base(); index-- {
 		if c := r.log.configuration(index); c != nil {
 			return newConfig(*c, index)
@@ -213,7 +216,7 @@ func (r *Raft) Transfer(to string) error {
 		return ErrNotLeader
 	case !r.config.votes(to):
 		return ErrNoVoter
-	case to == r.options.ID:
+	case to == r.options.ID || to == r.transferee: // whoever asks again gets no more time
 		return nil
 	}
 	r.transferee, r.transferElapsed, r.told = to, 0, false

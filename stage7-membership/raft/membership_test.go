@@ -978,6 +978,17 @@ func TestTransfer_goes_to_the_last_who_was_named(t *testing.T) {
 	requireReady(t, r, Ready{Messages: []Message{timeoutNow("n1", "n3", 1)}})
 }
 
+func TestTransfer_that_is_ordered_again_gets_no_more_time(t *testing.T) {
+	r := established(options("n1", 3))
+	for range r.options.ElectionTicks {
+		require.NoError(t, r.Transfer("n2"))
+		drain(r)
+		r.Tick()
+		r.electionElapsed = 0 // its followers answer
+	}
+	propose(t, r, "a")
+}
+
 func TestTransfer_ends_with_the_reign(t *testing.T) {
 	r := established(options("n1", 3))
 	require.NoError(t, r.Transfer("n2"))

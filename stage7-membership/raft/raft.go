@@ -60,6 +60,14 @@ type Entry struct {
 	Config *Configuration `json:"config,omitempty"`
 }
 
+// Size is about how many bytes the entry takes, beside what is the same for all.
+func (e *Entry) Size() int {
+	if e.Config != nil {
+		return e.Config.size()
+	}
+	return len(e.Command)
+}
+
 // String is the entry's place: 7@2, index 7 of term 2.
 func (e Entry) String() string { return fmt.Sprintf("%d@%d", e.Index, e.Term) }
 

@@ -84,12 +84,12 @@ func (c *client) serve() {
 }
 
 // answer queues a response, to leave together with others. Whoever has once heard who the members are hears it again
-// when they are others.
+// when they are others, but not with a list: that may fill its line, and the next answer will do.
 func (c *client) answer(r api.Response) error {
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
 	n := c.server.node
-	if config := n.config.Load(); r.OK && (r.Members != nil || c.told != nil && c.told != config) {
+	if config := n.config.Load(); r.OK && r.Keys == nil && r.Log == nil && (r.Members != nil || c.told != nil && c.told != config) {
 		r.Index = max(r.Index, n.Applied()) // first: the members may be newer than that, never older
 		r.Members, c.told = n.Members(), config
 	}

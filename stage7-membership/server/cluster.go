@@ -6,8 +6,15 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"unicode"
 
 	"raftworkbook/stage7-membership/raft"
+)
+
+const (
+	// maxMembers is how many members may be added to a cluster; maxName is how many bytes a name or an address has at most.
+	maxMembers = 32
+	maxName    = 255
 )
 
 // ParseCluster reads a list of members in the form n1=PEER/CLIENT,n2=PEER/CLIENT.
@@ -23,7 +30,10 @@ func ParseCluster(s string) ([]raft.Member, error) {
 			}
 		}
 		for _, name := range []string{id, peer, client} {
-			if seen[name] {
+			switch {
+			case len(name) > maxName || strings.ContainsFunc(name, odd):
+				return nil, fmt.Errorf("%.40q: a name or an address has at most %d letters, digits and any of %s", name, maxName, marks)
+			case seen[name]:
 				return nil, fmt.Errorf("%s is there twice", name)
 			}
 			seen[name] = true
@@ -31,6 +41,13 @@ func ParseCluster(s string) ([]raft.Member, error) {
 		members = append(members, raft.Member{ID: id, Peer: peer, Client: client})
 	}
 	return members, nil
+}
+
+// marks may be in a name or an address, beside letters and digits: nothing that is longer as JSON.
+const marks = "-_.:[]%"
+
+func odd(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(marks, r)
 }
 
 // clusterID tells clusters apart: two that began with different members are not the same.

@@ -207,7 +207,7 @@ func (d *disk) rewrite(entries []raft.Entry) error {
 	for hard := &d.hard; hard != nil || len(entries) > 0; hard = nil {
 		n := 0
 		for size := 0; n < len(entries) && size < rewritten; n++ {
-			size += len(entries[n].Command)
+			size += entries[n].Size()
 		}
 		text = append(text, seal(appendRecord([]byte(noSum), hard, entries[:n]))...)
 		entries = entries[n:]

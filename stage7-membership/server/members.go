@@ -12,6 +12,7 @@ import (
 // follow has links to the members, and tells clients of them.
 func (n *Node) follow(c raft.Configuration) {
 	n.config.Store(&c)
+	n.fresh.forget(func(id string) bool { return !takesPart(&c, id) })
 	n.peers.Follow(c.Members())
 }
 
@@ -35,12 +36,20 @@ func (n *Node) Members() []api.Member {
 // Applied is the last entry that the node has applied.
 func (n *Node) Applied() uint64 { return uint64(n.view.Load().index) }
 
+func takesPart(c *raft.Configuration, id string) bool {
+	return named(c.Voters, id) || named(c.Next, id)
+}
+
 func named(members []raft.Member, id string) bool {
 	return slices.ContainsFunc(members, func(m raft.Member) bool { return m.ID == id })
 }
 
 // manage takes in an order about the members.
 func (n *Node) manage(w write) {
+	if n.core.Status().Role != raft.Leader { // first: what is a good change the members say, and others may know old ones
+		w.reply(api.Refuse(w.request.ID, n.notLeader()))
+		return
+	}
 	var err error
 	if w.request.Op == api.Transfer {
 		err = n.core.Transfer(w.request.Key)
@@ -56,8 +65,6 @@ func (n *Node) manage(w write) {
 	case nil:
 		w.term = n.core.Status().Term
 		n.managing = append(n.managing, w)
-	case raft.ErrNotLeader:
-		w.reply(api.Refuse(w.request.ID, n.notLeader()))
 	case raft.ErrNoVoter:
 		w.reply(api.Refuse(w.request.ID, api.Errorf(api.BadRequest, "%.40q cannot lead: %s", w.request.Key, n.config.Load())))
 	case raft.ErrNoVoters:
@@ -89,6 +96,16 @@ func (n *Node) next(change string) ([]raft.Member, *api.Error) {
 			if next, err = with(next, m); err != nil {
 				return nil, api.Errorf(api.BadRequest, "%v", err)
 			}
+		}
+	}
+	if len(next) > maxMembers {
+		return nil, api.Errorf(api.TooLarge, "there would be %d members, at most %d are allowed", len(next), maxMembers)
+	}
+	// Who is a voter keeps his directory, even if he goes and comes in one change: or an empty one could take his place,
+	// and forget at once what he promised.
+	for i := range next {
+		if j := slices.IndexFunc(c.Voters, func(m raft.Member) bool { return m.ID == next[i].ID }); j >= 0 {
+			next[i].Directory = c.Voters[j].Directory
 		}
 	}
 	slices.SortFunc(next, func(a, b raft.Member) int { return strings.Compare(a.ID, b.ID) })

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -246,6 +248,100 @@ func TestLeader_removes_itself_and_another_leads_at_once(t *testing.T) {
 		require.Equal(t, term, s.status(next).Term, "who is no member disturbs nobody")
 		s.put(next, "1")
 		require.NotEqual(t, "1", s.read(id, "x"))
+	})
+}
+
+// It has forgotten its promises, and would count at once as if it had not.
+func TestVoter_keeps_its_directory_though_it_goes_and_comes_in_one_change(t *testing.T) {
+	voyage(t, 4, 1, election, func(t *testing.T, s *sea) {
+		require.True(t, (<-s.await(s.elected(), transferring("n1"))).OK)
+		s.put(s.elected(), "1")
+		time.Sleep(time.Second)
+		s.sink("n3")
+		s.disks["n3"] = crash.New(1)
+		s.members[2].Peer = "n3:peer"
+		s.launch("n3")
+		s.enlist("n5")
+		for _, change := range []string{"-n3 " + plus("n3"), "-n3 " + plus("n3") + " " + plus("n5")} {
+			require.True(t, (<-s.await("n1", changing(change))).OK, "it may have moved")
+			time.Sleep(time.Minute)
+			require.Zero(t, s.status("n3").LastIndex, "it is let in by nobody")
+		}
+		s.sink("n2")
+		s.put(s.elected(), "2")
+		s.sink("n4")
+		time.Sleep(time.Second)
+		require.False(t, (<-s.await("n1", put("x", "3"))).OK, "and counts nowhere")
+	})
+}
+
+// Its answers went to where its configuration says that the other is.
+func TestMember_that_lags_answers_one_that_has_moved(t *testing.T) {
+	for _, change := range [][]string{{"-n4 " + plus("n4")}, {"-n4", plus("n4")}} {
+		voyage(t, 4, 1, election, func(t *testing.T, s *sea) {
+			require.True(t, (<-s.await(s.elected(), transferring("n2"))).OK)
+			s.put(s.elected(), "1")
+			time.Sleep(time.Second)
+			s.sink("n1")
+			for i, c := range change {
+				if i > 0 || len(change) == 1 {
+					s.sink("n4")
+					s.members[3].Peer = "n4:peer"
+					s.launch("n4")
+				}
+				require.True(t, (<-s.await(s.elected(), changing(c))).OK)
+			}
+			s.put(s.elected(), "2")
+			time.Sleep(time.Second)
+			require.True(t, (<-s.await(s.elected(), transferring("n4"))).OK)
+			s.launch("n1")
+			time.Sleep(5 * time.Second)
+			require.Equal(t, s.status("n4").LastIndex, s.status("n1").LastIndex)
+		})
+	}
+}
+
+func TestNode_that_does_not_lead_refuses_no_change_by_what_it_knows(t *testing.T) {
+	voyage(t, 3, 1, election, func(t *testing.T, s *sea) {
+		require.True(t, (<-s.await(s.elected(), transferring("n1"))).OK)
+		require.Equal(t, "n1", s.elected())
+		for _, change := range []string{"+n4=n2:peer/n2:client", "rubbish", "-n1 -n2 -n3"} {
+			require.Equal(t, api.NotLeader, (<-s.await("n3", changing(change))).Error.Code)
+		}
+	})
+}
+
+func TestChange_is_bounded(t *testing.T) {
+	voyage(t, 3, 1, election, func(t *testing.T, s *sea) {
+		var words []string
+		for i := range maxMembers - 2 {
+			words = append(words, fmt.Sprintf("+m%d=m%d:1/m%d:2", i, i, i))
+		}
+		err := (<-s.await(s.elected(), changing(words...))).Error
+		require.Equal(t, api.Errorf(api.TooLarge, "there would be 33 members, at most 32 are allowed"), err)
+		long := strings.Repeat("m", maxName)
+		require.Equal(t, api.BadRequest, (<-s.await(s.elected(), changing("+m"+long+"=a:1/a:2"))).Error.Code)
+	})
+}
+
+// Without TLS anybody who knows the cluster may say any name.
+func TestStrangers_are_not_remembered(t *testing.T) {
+	voyage(t, 3, 1, election, func(t *testing.T, s *sea) {
+		s.elected()
+		n := s.at("n1")
+		for i := range 100 {
+			name := fmt.Sprint("stranger", i)
+			line, err := json.Marshal(letter{Message: raft.Message{From: name, To: "n1", AppendEntriesReply: &raft.AppendEntriesReply{}}, Stamp: 1})
+			require.NoError(t, err)
+			require.NoError(t, n.deliver(name, line))
+		}
+		s.enlist("n4")
+		s.alter(plus("n4"), "n1", "n2", "n3", "n4")
+		s.alter("-n4", "n1", "n2", "n3")
+		time.Sleep(time.Second)
+		var heard []string
+		n.do(func() { heard = slices.Collect(maps.Keys(n.fresh.heard)) })
+		require.Subset(t, []string{"n2", "n3"}, heard)
 	})
 }
 

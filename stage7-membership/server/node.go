@@ -90,6 +90,7 @@ type Node struct {
 	reign   raft.Status          // when writes were last let go
 	parked  []write              // reads that wait for the store to be as far as their min_index
 	reads   reads                // those that want all that is committed
+	listing chan struct{}        // a lock: one list is made at a time
 	fresh   freshness
 	view    atomic.Pointer[view] // what a read needs to know
 	wishes  []wish               // for a snapshot
@@ -126,7 +127,7 @@ func NewNode(c Config) (*Node, error) {
 			c.Heartbeat, c.Election, tick)
 	}
 	n := &Node{Config: c, store: kv.New(), intake: newIntake(), inbox: make(chan letter, maxInbox),
-		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness(), taken: make(chan taken, 1)}
+		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness(), listing: make(chan struct{}, 1), taken: make(chan taken, 1)}
 	n.view.Store(&view{})
 	n.config.Store(&raft.Configuration{})
 	b := beginning{cluster: c.Join}
@@ -287,12 +288,14 @@ func (n *Node) step(l letter) {
 		n.arrives("hears", l.From, l.String())
 	}
 	n.core.Step(l.Message)
-	n.fresh.open(l, time.Now())
+	if takesPart(n.config.Load(), l.From) { // there are names without end
+		n.fresh.open(l, time.Now())
+	}
 }
 
 // propose brings a write into the log, if this node leads. A read waits, and what is about members does too.
 func (n *Node) propose(w write) {
-	if len(n.waiting)+len(n.parked)+n.reads.len()+len(n.managing) >= maxWaiting {
+	if len(n.waiting)+n.reads.len()+len(n.managing) >= maxWaiting {
 		w.reply(api.Refuse(w.request.ID, errBusy))
 		return
 	}

@@ -462,6 +462,8 @@ func TestParseCluster_says_what_is_wrong(t *testing.T) {
 		{"n1=a:1/a:2,n1=a:3/a:4", "n1 is there twice"},
 		{"n1=a:1/a:2,n2=a:3/a:2", "a:2 is there twice"},
 		{"n1=a:1/a:1", "a:1 is there twice"},
+		{strings.Repeat("n", maxName) + "=a:1/a:2,n2=<:1/a:3", `"<:1": a name or an address has at most 255 letters, digits and any of -_.:[]%`},
+		{strings.Repeat("n", maxName+1) + "=a:1/a:2", `"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn": a name or an address has at most 255`},
 	} {
 		_, err := ParseCluster(c.text)
 		require.ErrorContains(t, err, c.says)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ const (
 	maxQueued = 8 << 20
 	// maxLines is how many lines may.
 	maxLines = 4096
-	// maxInbound is how many connections from peers are served at once.
+	// maxInbound is how many connections from peers are served at once, and of how many more nobody knows yet whose they are.
 	maxInbound = 64
 	// helloTimeout is how long connecting may take, the hello and its answer included.
 	helloTimeout = 3 * time.Second
@@ -77,8 +78,11 @@ type Peers struct {
 	members []raft.Member     // those that are configured
 	callers map[string]int    // how many connections a node has made to this one
 	seen    map[string]string // the directory with which each node came last
+	// strangers are connections to this node of which it does not know yet whose they are, the oldest first.
+	strangers []net.Conn
 
-	inbound atomic.Int32
+	inbound atomic.Int32 // connections to this node of which it knows
+
 	closing sync.Mutex // held while life ends, and while Serve joins running
 	life    context.Context
 	end     context.CancelFunc
@@ -88,6 +92,8 @@ type Peers struct {
 // A link is the way to one peer.
 type link struct {
 	to, addr string
+	said     string // where the peer itself said that it is, if it has; guarded by Peers.mu
+	tried    int    // how often
 	queue    chan []byte
 	queued   atomic.Int64 // bytes in queue
 	up       atomic.Bool
@@ -168,16 +174,28 @@ func (p *Peers) Serve(l net.Listener) {
 	defer p.running.Done()
 	defer context.AfterFunc(p.life, func() { l.Close() })()
 	accept(l, func(conn net.Conn) {
-		if p.inbound.Add(1) > maxInbound {
-			p.inbound.Add(-1)
-			conn.Close()
-			return
-		}
-		p.running.Go(func() {
-			p.receive(conn)
-			p.inbound.Add(-1)
-		})
+		p.admit(conn)
+		p.running.Go(func() { p.receive(conn) })
 	})
+}
+
+// admit counts a connection among those of which nobody knows yet whose they are. If there are many, the oldest makes
+// room: so those who say nothing keep nobody out.
+func (p *Peers) admit(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.strangers) == maxInbound {
+		p.strangers[0].Close()
+		p.strangers = slices.Delete(p.strangers, 0, 1)
+	}
+	p.strangers = append(p.strangers, conn)
+}
+
+// known counts a connection there no more.
+func (p *Peers) known(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.strangers = slices.DeleteFunc(p.strangers, func(c net.Conn) bool { return c == conn })
 }
 
 // join counts Serve among what Close waits for, unless it comes after Close.
@@ -263,7 +281,7 @@ func (r *refusal) Error() string { return "it refuses this node: " + r.why }
 func (p *Peers) connect(l *link) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(l.life, helloTimeout)
 	defer cancel()
-	conn, err := p.dial(ctx, l.to, l.addr)
+	conn, err := p.dial(ctx, l.to, p.address(l))
 	if err != nil {
 		return nil, err
 	}
@@ -285,6 +303,17 @@ func (p *Peers) connect(l *link) (net.Conn, error) {
 		return nil, &refusal{w.Refused}
 	}
 	return conn, nil
+}
+
+// address is where to look for a peer: where the members know it, and in turn where it says that it is. One of us may lag,
+// and not know where it has moved to.
+func (p *Peers) address(l *link) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.tried++; l.tried%2 == 0 && l.said != "" {
+		return l.said
+	}
+	return l.addr
 }
 
 // introduce is this node's hello to another. Where it listens it says as the members know it, if it is one: what it was told
@@ -353,6 +382,7 @@ func (l *link) clear() {
 func (p *Peers) receive(conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(p.life, func() { conn.Close() })()
+	defer p.known(conn)
 	name, err := api.Prove(conn, helloTimeout)
 	if err != nil {
 		p.log("%s is no node: %v", conn.RemoteAddr(), err)
@@ -374,6 +404,11 @@ func (p *Peers) receive(conn net.Conn) {
 		p.log("refused %s, who says it is %.40q: %s", conn.RemoteAddr(), h.From, refused)
 	}
 	if json.NewEncoder(conn).Encode(welcome{refused, p.self.Directory}) != nil || refused != "" {
+		return
+	}
+	p.known(conn)
+	defer p.inbound.Add(-1)
+	if p.inbound.Add(1) > maxInbound {
 		return
 	}
 	p.greet(h)
@@ -410,6 +445,7 @@ func (p *Peers) greet(h hello) {
 	if l == nil {
 		l = p.link(h.From, h.Peer)
 	}
+	l.said = h.Peer
 	select {
 	case l.back <- struct{}{}:
 	default:

@@ -392,26 +392,32 @@ func TestStranger_on_the_port_for_nodes_does_no_harm(t *testing.T) {
 	})
 }
 
-func TestStrangers_are_bounded_in_number(t *testing.T) {
+func TestStrangers_are_bounded_in_number_and_keep_nobody_out(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		d := o.open("c", "n1", "n2")
-		for range maxInbound {
+		var strangers []net.Conn
+		for range maxInbound + 1 {
 			conn, err := o.DialContext(t.Context(), "mem", "n1")
 			require.NoError(t, err)
 			defer conn.Close()
+			strangers = append(strangers, conn)
 			synctest.Wait()
 		}
-		require.EqualValues(t, maxInbound, d.inbound.Load())
-		late, err := o.DialContext(t.Context(), "mem", "n1")
-		require.NoError(t, err)
 		begin := time.Now()
-		late.SetReadDeadline(begin.Add(helloTimeout))
-		_, err = io.Copy(io.Discard, late)
-		require.NoError(t, err)
-		require.Zero(t, time.Since(begin), "closed at once")
+		for i, conn := range strangers[:2] {
+			conn.SetReadDeadline(begin.Add(time.Second))
+			_, err := io.Copy(io.Discard, conn)
+			require.Equal(t, i == 0, err == nil, "the first made room, and no other")
+		}
+		require.Equal(t, time.Second, time.Since(begin))
+		o.open("c", "n2", "n1")
+		synctest.Wait()
+		require.EqualValues(t, 1, d.inbound.Load(), "a node is let in")
+		require.Len(t, d.strangers, maxInbound-1)
 		time.Sleep(helloTimeout)
 		synctest.Wait()
-		require.Zero(t, d.inbound.Load())
+		require.EqualValues(t, 1, d.inbound.Load())
+		require.Empty(t, d.strangers)
 	})
 }
 

@@ -139,6 +139,8 @@ func TestReads_that_wait_are_bounded_in_number(t *testing.T) {
 		s.at("n3").Await(bounded("x", 9, 0), func(resp api.Response) { answers <- resp })
 		require.Equal(t, api.Refuse(7, errBusy), <-answers)
 		require.True(t, s.get("n3", nil).OK, "one that need not wait does not")
+		require.Equal(t, api.NotLeader, (<-s.await("n3", put("x", "1"))).Error.Code, "nor does a write")
+		require.Equal(t, api.NotLeader, (<-s.await("n3", newest)).Error.Code, "nor one that waits for a round")
 		for range maxWaiting {
 			require.Equal(t, api.Stale, (<-answers).Error.Code)
 		}
@@ -487,5 +489,35 @@ func TestGets_that_wait_are_bounded_in_number(t *testing.T) {
 		}
 		waiting := s.gets("n1")
 		require.Zero(t, waiting.len())
+	})
+}
+
+// A list looks at every key: that takes 40 ms with 100,000 of them.
+func TestLists_keep_the_node_from_nothing_else(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.put("n1", "1")
+		n := s.at("n1")
+		list := api.Request{ID: 7, Op: api.List, TimeoutMS: 1000}
+		n.listing <- struct{}{} // as if a long one were being made
+		first, late := s.await("n1", list), s.await("n1", list)
+		s.put("n1", "2")
+		require.Equal(t, "2", *(<-s.await("n1", newest)).Value)
+		require.Empty(t, first)
+		<-n.listing
+		require.Equal(t, []string{"x"}, (<-first).Keys)
+		require.True(t, (<-late).OK)
+
+		n.listing <- struct{}{}
+		late = s.await("n1", list)
+		time.Sleep(2 * time.Second)
+		<-n.listing
+		require.Equal(t, api.Refuse(7, api.Errorf(api.Unavailable, "n1 does not come to it in time")), <-late)
+
+		n.listing <- struct{}{}
+		late = s.await("n1", list)
+		n.end()
+		<-n.listing
+		require.Equal(t, api.Unavailable, (<-late).Error.Code, "whoever closes a node does not wait for lists")
 	})
 }
