@@ -83,7 +83,6 @@ func TestCommandLine_says_what_is_wrong(t *testing.T) {
 		{[]string{"node", "-listen", "nowhere"}, "n1 cannot listen there, and -listen chooses another address: ", failed},
 		{[]string{"lab", "-scene", "none.scene"}, "none.scene: no such file", failed},
 		{[]string{"lab", "-nodes", "0"}, "-nodes is at least 1", wrongUsed},
-		{[]string{"get", "-h"}, "get takes KEY, and flags before or after:\n", done},
 	} {
 		stdout, stderr, status := output(t, "", c.args...)
 		require.Contains(t, stderr, c.says)

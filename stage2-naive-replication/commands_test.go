@@ -53,6 +53,7 @@ func TestCommands_say_what_is_wrong(t *testing.T) {
 		status        int
 	}{
 		{"get", "get takes KEY\n", wrongUsed},
+		{"get -h", "get takes KEY, and flags before or after:\n", done},
 		{"get a b", "get takes KEY\n", wrongUsed},
 		{"put a", "put takes KEY VALUE\n", wrongUsed},
 		{"cas a b", "cas takes KEY OLD NEW, or KEY NEW -absent\n", wrongUsed},

@@ -99,7 +99,6 @@ func TestCommandLine_says_what_is_wrong(t *testing.T) {
 		{[]string{"node", "-leader", "n2"}, "-leader n2 is not in the cluster: n1=127.0.0.1:7101/127.0.0.1:7001", wrongUsed},
 		{[]string{"lab", "-scene", "none.scene"}, "none.scene: no such file", failed},
 		{[]string{"lab", "-nodes", "0"}, "-nodes is at least 1", wrongUsed},
-		{[]string{"get", "-h"}, "get takes KEY, and flags before or after:\n", done},
 	} {
 		stdout, stderr, status := output(t, "", c.args...)
 		require.Contains(t, stderr, c.says)

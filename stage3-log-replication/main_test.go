@@ -103,7 +103,6 @@ func TestCommandLine_says_what_is_wrong(t *testing.T) {
 		{[]string{"lead", "n1"}, "lead takes no arguments", wrongUsed},
 		{[]string{"lab", "-scene", "none.scene"}, "none.scene: no such file", failed},
 		{[]string{"lab", "-nodes", "0"}, "-nodes is at least 1", wrongUsed},
-		{[]string{"get", "-h"}, "get takes KEY, and flags before or after:\n", done},
 	} {
 		stdout, stderr, status := output(t, "", c.args...)
 		require.Contains(t, stderr, c.says)

@@ -31,16 +31,3 @@ func TestLog_shows_the_newest_entries_that_fit_a_line_and_says_that_there_are_mo
 		require.True(t, resp.More)
 	})
 }
-
-func TestLog_that_is_empty_is_an_answer(t *testing.T) {
-	sail(t, 3, []string{"n3"}, func(t *testing.T, f *fleet) {
-		f.cut["n1>n3"] = true
-		f.start("n3")
-		f.serve("n3")
-		u := f.dial("n3")
-		u.send(`{"id":1,"op":"log"}` + "\n")
-		var resp api.Response
-		require.NoError(t, json.Unmarshal([]byte(u.line()), &resp))
-		require.NotNil(t, resp.Log)
-	})
-}

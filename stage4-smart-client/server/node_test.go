@@ -730,3 +730,14 @@ func TestTrace_tells_what_a_node_thinks_and_no_heartbeats(t *testing.T) {
 `}, told)
 	})
 }
+
+func TestLog_that_is_empty_is_an_answer(t *testing.T) {
+	sail(t, 3, []string{"n3"}, func(t *testing.T, f *fleet) {
+		f.cut["n1>n3"] = true
+		f.start("n3")
+		f.serve("n3")
+		u := f.dial("n3")
+		u.send(`{"id":1,"op":"log"}` + "\n")
+		u.hears(`{"id":1,"ok":true,"log":[]}`)
+	})
+}

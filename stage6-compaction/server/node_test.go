@@ -736,3 +736,12 @@ func TestTrace_tells_what_a_node_thinks_and_no_heartbeats(t *testing.T) {
 `}, told)
 	})
 }
+
+func TestLog_that_is_empty_is_an_answer(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.serve("n1")
+		u := s.dial("n1")
+		u.send(`{"id":1,"op":"log"}` + "\n")
+		u.hears(`{"id":1,"ok":true,"log":[]}`)
+	})
+}

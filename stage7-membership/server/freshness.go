@@ -1,7 +1,6 @@
 package server
 
 import (
-	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -89,11 +88,6 @@ func (f *freshness) open(l letter, now time.Time) {
 	if asOf.After(f.asOf) { // or else it says nothing new, and must not stand before one that does
 		f.claim = claim{l.AppendEntries.LeaderCommit, asOf}
 	}
-}
-
-// forget drops what was heard of nodes that are gone.
-func (f *freshness) forget(gone func(id string) bool) {
-	maps.DeleteFunc(f.heard, func(id string, _ uint64) bool { return gone(id) })
 }
 
 // settle finds out what has become true. s is how things are, and answered the leader's last round with an answer

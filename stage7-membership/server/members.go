@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 // follow has links to the members, and tells clients of them.
 func (n *Node) follow(c raft.Configuration) {
 	n.config.Store(&c)
-	n.fresh.forget(func(id string) bool { return !takesPart(&c, id) })
+	maps.DeleteFunc(n.fresh.heard, func(id string, _ uint64) bool { return !takesPart(&c, id) })
 	n.peers.Follow(c.Members())
 }
 
