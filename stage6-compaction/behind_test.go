@@ -67,6 +67,7 @@ func TestSoak_follower_far_behind_becomes_level_and_costs_others_little(t *testi
 	}
 	for acknowledged.Load() < 100_000 {
 		rate(100 * time.Millisecond)
+		require.False(t, t.Failed(), "clients cannot write any more")
 	}
 	alone := rate(5 * time.Second)
 	behind := acknowledged.Load()
