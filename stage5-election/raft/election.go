@@ -83,8 +83,8 @@ func (r *Raft) resetElectionTimer() {
 	r.electionTimeout = r.options.ElectionTicks + r.options.Random(r.options.ElectionTicks)
 }
 
-// checkQuorum makes a leader follow if no majority has answered anything since the check before. Its clients would wait
-// for an answer that cannot come, and others may have chosen another leader by now (D§6.2).
+// checkQuorum makes a leader follow if no majority has answered anything that it sent since the check before. Its
+// clients would wait for an answer that cannot come, and others may have chosen another leader by now (D§6.2).
 func (r *Raft) checkQuorum() {
 	if r.AnsweredRound() <= r.checkedRound {
 		r.because("D§6.2: no majority has answered for %d ticks", r.options.ElectionTicks)
