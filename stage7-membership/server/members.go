@@ -99,7 +99,7 @@ func (n *Node) next(change string) ([]raft.Member, *api.Error) {
 			}
 		}
 	}
-	if len(next) > maxMembers {
+	if len(next) > max(maxMembers, len(c.Voters)) { // to remove some is never too much
 		return nil, api.Errorf(api.TooLarge, "there would be %d members, at most %d are allowed", len(next), maxMembers)
 	}
 	// Who is a voter keeps his directory, even if he goes and comes in one change: or an empty one could take his place,
