@@ -295,7 +295,7 @@ func TestMember_that_lags_answers_one_that_has_moved(t *testing.T) {
 			time.Sleep(time.Second)
 			require.True(t, (<-s.await(s.elected(), transferring("n4"))).OK)
 			s.launch("n1")
-			time.Sleep(5 * time.Second)
+			time.Sleep(time.Minute)
 			require.Equal(t, s.status("n4").LastIndex, s.status("n1").LastIndex)
 		})
 	}

@@ -131,10 +131,12 @@ func (p *Peers) link(to, addr string) *link {
 	if to == p.self.From || l != nil && l.addr == addr {
 		return l
 	}
+	said := ""
 	if l != nil {
+		said = l.said
 		l.end()
 	}
-	l = &link{to: to, addr: addr, queue: make(chan []byte, maxLines), back: make(chan struct{}, 1)}
+	l = &link{to: to, addr: addr, said: said, queue: make(chan []byte, maxLines), back: make(chan struct{}, 1)}
 	l.life, l.end = context.WithCancel(p.life)
 	p.links[to] = l
 	if p.join() {
