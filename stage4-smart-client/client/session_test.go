@@ -197,6 +197,19 @@ func TestWrite_that_may_have_happened_is_never_said_not_to_have(t *testing.T) {
 	}
 }
 
+// One server refuses for good what another has taken: it may be of another version, or the line is longer this time.
+func TestWrite_that_is_refused_for_good_may_have_happened_before(t *testing.T) {
+	for _, code := range []string{api.BadRequest, api.UnknownOp, api.TooLarge} {
+		play(t, []part{inTurn(refuses(code)), nil}, func(t *testing.T, c *cast) {
+			requireError(t, code, c.Put(t.Context(), "k", "v"))
+		})
+		play(t, []part{inTurn(hungUp, refuses(code)), nil}, func(t *testing.T, c *cast) {
+			err := c.Put(t.Context(), "k", "v")
+			require.EqualError(t, err, "timeout: as the play has it; what became of an earlier try, nobody knows")
+		})
+	}
+}
+
 func TestWrite_without_a_session_was_not_sent(t *testing.T) {
 	for _, p := range []part{silent, hungUp, nil, refuses(api.Timeout), refuses(api.Unavailable), refuses(api.UnknownOp)} {
 		play(t, []part{p}, func(t *testing.T, c *cast) {

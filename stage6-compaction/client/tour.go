@@ -64,7 +64,7 @@ func (t *tour) ask(ctx context.Context) (api.Response, *api.Error) {
 			asked = append(asked, n)
 			resp, err := t.try(ctx, n)
 			if err == nil || slices.Contains(final, err.Code) {
-				return resp, err
+				return resp, t.settled(err)
 			}
 			t.note(err)
 		}
@@ -135,6 +135,14 @@ func (t *tour) note(err *api.Error) {
 	if *kept == nil || err.Cause == nil && (err.Code != api.NotLeader || (*kept).Cause != nil) {
 		*kept = err
 	}
+}
+
+// settled is the error that ends the tour, or nil. It is about one try, and whatever is unknown of one before stays so.
+func (t *tour) settled(err *api.Error) *api.Error {
+	if err != nil && err.Definite() && t.unsure != nil {
+		return api.Errorf(api.Timeout, "%s; what became of an earlier try, nobody knows", err.Message)
+	}
+	return err
 }
 
 // pause waits before the next round, for a random time up to a limit that doubles: clients that failed at the same

@@ -151,10 +151,7 @@ func (c *Client) Do(ctx context.Context, r api.Request) (api.Response, error) {
 	case r.Op == api.Get || r.Op == api.List:
 		resp, err = c.read(ctx, r)
 	case r.Op == api.Members || r.Op == api.Change || r.Op == api.Transfer:
-		t := c.tour(ctx, r)
-		if resp, err = t.ask(ctx); err != nil && err.Definite() && t.unsure != nil { // no session tells one try from another
-			err = api.Errorf(api.Timeout, "%s; whether an earlier try goes on, nobody knows", err.Message)
-		}
+		resp, err = c.tour(ctx, r).ask(ctx)
 	default:
 		resp, err = c.first.try(ctx, r)
 	}

@@ -191,7 +191,7 @@ func TestChange_that_is_refused_may_go_on_if_an_earlier_try_does(t *testing.T) {
 			play(t, []part{inTurn(hungUp, refuses(code)), follows("n1")}, func(t *testing.T, c *cast) {
 				_, err := c.Do(t.Context(), r)
 				requireError(t, api.Timeout, err)
-				require.EqualError(t, err, "timeout: as the play has it; whether an earlier try goes on, nobody knows")
+				require.EqualError(t, err, "timeout: as the play has it; what became of an earlier try, nobody knows")
 			})
 		}
 	}
