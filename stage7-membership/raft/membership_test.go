@@ -736,6 +736,19 @@ func TestNode_that_has_removed_itself_may_lead_until_that_is_committed(t *testin
 	}
 }
 
+func TestNode_that_has_removed_itself_does_not_count_its_own_vote(t *testing.T) {
+	log := []Entry{configured(1, 1, of("n1 n2 n3")), configured(2, 1, joint("n1 n2 n3", "n2 n3")), configured(3, 1, of("n2 n3"))}
+	r := New(options("n1", 0).Options, HardState{Term: 1}, Snapshot{}, log)
+	ticks(r, 30)
+	r.Step(would("n2", "n1", 1, true))
+	require.Equal(t, PreCandidate, r.role)
+	r.Step(would("n3", "n1", 1, true))
+	r.Step(voted("n2", "n1", 2, true))
+	require.Equal(t, Candidate, r.role)
+	r.Step(voted("n3", "n1", 2, true))
+	require.Equal(t, Leader, r.role)
+}
+
 func TestNode_that_is_removed_disturbs_nobody(t *testing.T) {
 	for _, heard := range []bool{true, false} { // of its removal
 		g := newGroup(t, options("", 0), nil, nil, nil, nil)
