@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -96,8 +97,8 @@ func isNode(s tls.ConnectionState) error {
 }
 
 // Prove has the other end of conn prove who it is, within a time, and returns its name. Where there is no TLS it returns
-// nothing.
-func Prove(conn net.Conn, within time.Duration) (name string, err error) {
+// nothing. Whoever speaks without it is sent the refusal, as JSON in plain text.
+func Prove(conn net.Conn, within time.Duration, refusal any) (name string, err error) {
 	secure, ok := conn.(*tls.Conn)
 	if !ok {
 		return "", nil
@@ -105,6 +106,9 @@ func Prove(conn net.Conn, within time.Duration) (name string, err error) {
 	conn.SetDeadline(time.Now().Add(within))
 	defer conn.SetDeadline(time.Time{})
 	if err := secure.Handshake(); err != nil {
+		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
+			json.NewEncoder(plain.Conn).Encode(refusal)
+		}
 		return "", err
 	}
 	return secure.ConnectionState().PeerCertificates[0].Subject.CommonName, nil

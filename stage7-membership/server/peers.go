@@ -385,7 +385,7 @@ func (p *Peers) receive(conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(p.life, func() { conn.Close() })()
 	defer p.known(conn)
-	name, err := api.Prove(conn, helloTimeout)
+	name, err := api.Prove(conn, helloTimeout, welcome{Refused: "it speaks TLS alone"})
 	if err != nil {
 		p.log("%s is no node: %v", conn.RemoteAddr(), err)
 		return

@@ -98,7 +98,8 @@ func (s *Server) add(c *client) int {
 // run is the life of a connection.
 func (s *Server) run(c *client, serve func()) {
 	defer s.running.Done()
-	if _, err := api.Prove(c.conn, helloTimeout); err != nil {
+	refusal := api.Response{Error: api.Errorf(api.BadRequest, "this server speaks TLS alone: -tls-cert, -tls-key and -tls-ca")}
+	if _, err := api.Prove(c.conn, helloTimeout, refusal); err != nil {
 		s.node.Log("%s is no client: %v", c.conn.RemoteAddr(), err)
 	} else {
 		serve()

@@ -267,6 +267,23 @@ func TestAttackers_at_the_port_for_clients_are_refused_in_one_line_each(t *testi
 		u.send(`{"id":1,"op":"put","key":"k","value":"v"}` + "\n")
 		u.hears(`{"id":1,"ok":true}`)
 		u.Close()
+
+		conn, err = v.DialContext(context.Background(), "mem", "n1")
+		require.NoError(t, err)
+		u = &user{conn, bufio.NewReader(conn), t}
+		u.send(`{"id":1,"op":"get","key":"k"}` + "\n")
+		u.hears(`{"id":0,"ok":false,"error":{"code":"bad_request","message":"this server speaks TLS alone: -tls-cert, -tls-key and -tls-ca"}}`)
+		u.Close()
+	})
+}
+
+func TestNode_without_TLS_hears_why_it_is_refused(t *testing.T) {
+	inVault(t, func(t *testing.T, v *vault) {
+		v.open("n1", "n1", "n1", "n2")
+		b := v.desk(hello{Protocol: protocol, Cluster: "c", From: "n2", Peer: "n2"}, v.office.dial)
+		b.Follow(members("n1"))
+		time.Sleep(2 * maxPause)
+		require.Contains(t, b.log(), "no link to n1 at n1: it refuses this node: it speaks TLS alone")
 	})
 }
 
@@ -313,7 +330,7 @@ func TestClient_talks_to_nodes_only(t *testing.T) {
 					defer close(ended)
 					conn, err := l.Accept()
 					require.NoError(t, err)
-					api.Prove(conn, helloTimeout)
+					api.Prove(conn, helloTimeout, nil)
 					conn.Close()
 				}()
 				conn, err := v.issue("somebody", "client", time.Hour).Connect(context.Background(), here, to)
