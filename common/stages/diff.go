@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"golang.org/x/term"
@@ -142,8 +143,12 @@ func gitDiff(out io.Writer, dir, before, after string) error {
 	git := exec.Command("git", "--no-pager", "diff", "--no-index", "--no-ext-diff", "--no-prefix", color, "--", before, after)
 	git.Dir, git.Stdout, git.Stderr = dir, out, os.Stderr
 	err := git.Run()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	switch {
+	case ok && exit.ExitCode() == 1:
 		return nil // they differ, as they should
+	case ok && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGPIPE:
+		return syscall.EPIPE
 	}
 	return err
 }

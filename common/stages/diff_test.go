@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +60,16 @@ func TestDiff_without_stages_is_a_table_of_steps(t *testing.T) {
 		strings.Fields("0 4 0 0 7 0 7"),
 		strings.Fields("0→1 2 2 1 8 3 11 20"),
 	}, rows)
+}
+
+func TestDiff_ends_when_nobody_reads_it_any_more(t *testing.T) {
+	w, err := load(plant(t, small), smallSteps)
+	require.NoError(t, err)
+	reads, writes, err := os.Pipe()
+	require.NoError(t, err)
+	defer writes.Close()
+	require.NoError(t, reads.Close())
+	require.ErrorIs(t, w.diff(writes, 0, 1), syscall.EPIPE)
 }
 
 func TestDiff_names_the_stages_there_are(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"raftworkbook/common/stages/tree"
 )
@@ -23,8 +25,9 @@ import (
 var errUsage = errors.New("usage: stages check | diff [-from N -to M] | carry -file PATH -from N [-base REV]")
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE)
 	err := run(os.Args[1:], os.Stdout)
-	if err == nil {
+	if err == nil || errors.Is(err, syscall.EPIPE) { // whoever reads it has seen enough
 		return
 	}
 	fmt.Fprintln(os.Stderr, "stages:", err)
