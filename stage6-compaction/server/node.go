@@ -85,6 +85,7 @@ type Node struct {
 	reign   raft.Status          // when writes were last let go
 	parked  []write              // reads that wait for the store to be as far as their min_index
 	reads   reads                // those that want all that is committed
+	lists   chan struct{}        // places for lists that are to be made
 	listing chan struct{}        // a lock: one list is made at a time
 	fresh   freshness
 	view    atomic.Pointer[view] // what a read needs to know
@@ -118,7 +119,8 @@ func NewNode(c Config) (*Node, error) {
 			c.Heartbeat, c.Election, tick)
 	}
 	n := &Node{Config: c, store: kv.New(), intake: newIntake(), inbox: make(chan letter, maxInbox),
-		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness(), listing: make(chan struct{}, 1), taken: make(chan taken, 1)}
+		orders: make(chan func()), waiting: map[raft.Index]write{}, born: time.Now(), fresh: newFreshness(),
+		lists: make(chan struct{}, maxWaiting), listing: make(chan struct{}, 1), taken: make(chan taken, 1)}
 	n.view.Store(&view{})
 	var ids []string
 	others := map[string]string{}

@@ -124,10 +124,21 @@ func (n *Node) carryOut(w write, read func(api.Request) api.Response) {
 		w.reply(read(w.request))
 		return
 	}
+	select {
+	case n.lists <- struct{}{}:
+	default:
+		w.reply(api.Refuse(w.request.ID, errBusy))
+		return
+	}
 	n.running.Go(func() {
-		n.listing <- struct{}{}
-		defer func() { <-n.listing }()
-		if n.life.Err() != nil || time.Now().After(w.deadline) {
+		defer func() { <-n.lists }()
+		select {
+		case n.listing <- struct{}{}:
+			defer func() { <-n.listing }()
+		case <-time.After(time.Until(w.deadline)):
+		case <-n.life.Done():
+		}
+		if n.life.Err() != nil || !time.Now().Before(w.deadline) {
 			w.reply(api.Refuse(w.request.ID, api.Errorf(api.Unavailable, "%s does not come to it in time", n.ID)))
 			return
 		}

@@ -510,14 +510,32 @@ func TestLists_keep_the_node_from_nothing_else(t *testing.T) {
 
 		n.listing <- struct{}{}
 		late = s.await("n1", list)
-		time.Sleep(2 * time.Second)
-		<-n.listing
+		time.Sleep(time.Second + time.Millisecond)
 		require.Equal(t, api.Refuse(7, api.Errorf(api.Unavailable, "n1 does not come to it in time")), <-late)
 
-		n.listing <- struct{}{}
 		late = s.await("n1", list)
 		n.end()
 		<-n.listing
 		require.Equal(t, api.Unavailable, (<-late).Error.Code, "whoever closes a node does not wait for lists")
+	})
+}
+
+func TestLists_that_wait_are_bounded_in_number(t *testing.T) {
+	embark(t, 3, 1, func(t *testing.T, s *sea) {
+		s.lead("n1")
+		s.put("n1", "1")
+		n := s.at("n1")
+		n.listing <- struct{}{} // as if a long one were being made
+		answers := make(chan api.Response, maxWaiting)
+		for range maxWaiting {
+			n.Await(api.Request{ID: 7, Op: api.List}, func(resp api.Response) { answers <- resp })
+			synctest.Wait()
+		}
+		require.Equal(t, api.Refuse(7, errBusy), <-s.await("n1", api.Request{ID: 7, Op: api.List}))
+		require.Empty(t, answers)
+		<-n.listing
+		for range maxWaiting {
+			require.True(t, (<-answers).OK)
+		}
 	})
 }

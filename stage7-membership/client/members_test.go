@@ -214,6 +214,21 @@ func TestChange_is_asked_for_until_somebody_leads(t *testing.T) {
 	})
 }
 
+func TestMembers_are_asked_of_anybody_who_need_not_lead_for_that(t *testing.T) {
+	play(t, []part{tells(follows("n2"), "n1", "n2"), tells(leads, "n1", "n2")}, func(t *testing.T, c *cast) {
+		ask := func() {
+			_, err := c.Do(t.Context(), api.Request{Op: api.Members})
+			require.NoError(t, err)
+		}
+		ask()
+		require.Nil(t, c.leader)
+		require.NoError(t, c.Put(t.Context(), "k", "v"))
+		ask()
+		require.Equal(t, []string{"n1", "n1"}, c.told(api.Members))
+		require.Equal(t, "n2", c.leader.addr)
+	})
+}
+
 func TestMembers_are_in_an_answer_though_there_are_none(t *testing.T) {
 	line, err := json.Marshal(api.Response{ID: 1, OK: true, Members: []api.Member{}})
 	require.NoError(t, err)

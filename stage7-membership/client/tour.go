@@ -77,8 +77,10 @@ func (t *tour) ask(ctx context.Context) (api.Response, *api.Error) {
 	}
 }
 
-// forLeader reports whether only the leader can answer: a write, or a read of all that is committed.
-func (t *tour) forLeader() bool { return t.request.Writes() || t.request.MaxStalenessMS == nil }
+// forLeader reports whether only the leader can answer: a write, a change, or a read of all that is committed.
+func (t *tour) forLeader() bool {
+	return t.request.Writes() || t.request.MaxStalenessMS == nil && t.request.Op != api.Members
+}
 
 // next is whom to ask, of those who were not asked in this round, nil if there is none. What is for the leader goes there,
 // if there is one, and a read that may be outdated goes there last, unless chance picks it first: the others have less to do.
