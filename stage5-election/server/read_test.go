@@ -511,11 +511,13 @@ func TestLists_keep_the_node_from_nothing_else(t *testing.T) {
 		n.listing <- struct{}{}
 		late = s.await("n1", list)
 		time.Sleep(time.Second + time.Millisecond)
+		require.Len(t, late, 1)
 		require.Equal(t, api.Refuse(7, api.Errorf(api.Unavailable, "n1 does not come to it in time")), <-late)
 
 		late = s.await("n1", list)
 		n.end()
-		<-n.listing
+		synctest.Wait()
+		require.Len(t, late, 1)
 		require.Equal(t, api.Unavailable, (<-late).Error.Code, "whoever closes a node does not wait for lists")
 	})
 }
