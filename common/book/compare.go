@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// any stands in a chapter for any number of lines.
+// anyLines stands in a chapter for any number of lines.
 const anyLines = "..."
 
 // fleeting is what no two runs have in common: it comes from a clock, from the system, or is a sum over such.

@@ -326,7 +326,7 @@ func (s *session) here(typed string) string { return strings.ReplaceAll(typed, "
 // complaint is how a lab that gets its commands through a pipe says what is wrong with one.
 var complaint = regexp.MustCompile(`^line \d+: (typed-\d+: there is no command.*|.*?: (error .*)|.*?: (.*))$`)
 
-// lines are those of an output, as a person would have seen them: /tmp is /tmp, and a lab says what is wrong once.
+// lines are those of an output, as a person would have seen them: /tmp is /tmp.
 func (s *session) lines(output string) []string {
 	var lines []string
 	for line := range strings.Lines(strings.ReplaceAll(output, s.tmp+"/", "/tmp/")) {

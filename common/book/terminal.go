@@ -146,7 +146,7 @@ func (s *shell) end(ctx context.Context) (output string, ok bool) {
 	return strings.Replace(text, done, "", 1), ok
 }
 
-// terminal starts a command in a terminal of its own, with the variables of the shell.
+// newTerminal starts a command in a terminal of its own, with the variables of the shell.
 func (s *shell) newTerminal(ctx context.Context, dir, command string) (*terminal, error) {
 	file := s.tmp + "/.variables"
 	if err := s.begin("export -p > " + file); err != nil {

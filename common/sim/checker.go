@@ -164,6 +164,7 @@ func (c *checker) saves(n *node, s *Save) {
 	if s.Term != 0 && s.Term < n.term {
 		c.violated(Monotony, "%s saves term %d after %d", n.id, s.Term, n.term)
 	}
+	heard := n.term
 	n.term = max(n.term, s.Term)
 	if n.term > n.reign { // it may be some time until it does anything with that
 		n.reign = 0
@@ -173,7 +174,7 @@ func (c *checker) saves(n *node, s *Save) {
 		return
 	}
 	if s.Snapshot != nil {
-		c.replaces(n, s.Snapshot)
+		c.replaces(n, s.Snapshot, heard)
 	}
 	if len(s.Entries) == 0 {
 		return
@@ -190,7 +191,7 @@ func (c *checker) saves(n *node, s *Save) {
 	for _, e := range s.Entries {
 		c.adds(n, e)
 	}
-	c.holds(n)
+	c.holds(n, heard)
 }
 
 // cuts is when a node has written its log anew, without its beginning.
@@ -208,7 +209,7 @@ func (c *checker) cuts(n *node, log []Entry) {
 }
 
 // replaces is when a node has saved a snapshot in place of its log.
-func (c *checker) replaces(n *node, s *Snapshot) {
+func (c *checker) replaces(n *node, s *Snapshot, heard uint64) {
 	if s.Index > uint64(len(c.committed)) {
 		c.violated(StateMachineSafety, "%s saves %s, and only %d entries are committed", n.id, upTo(*s), len(c.committed))
 		return
@@ -217,7 +218,7 @@ func (c *checker) replaces(n *node, s *Snapshot) {
 	for _, c := range c.committed[:s.Index] {
 		n.chain = append(n.chain, c.link)
 	}
-	c.holds(n)
+	c.holds(n, heard)
 }
 
 // snaps is when a node takes a snapshot.
@@ -274,11 +275,15 @@ func (c *checker) adds(n *node, e Entry) {
 	}
 }
 
-// holds brings up to date how much of what is committed is on a node's disk.
-func (c *checker) holds(n *node) {
-	if n.held > len(n.chain) || n.held > 0 && n.chain[n.held-1] != c.committed[n.held-1].link {
-		c.violated(Durability, "%s drops %d@%d, which is committed", n.id, n.held, c.committed[n.held-1].term)
-		n.held = 0
+// holds brings up to date how much of what is committed is on a node's disk. What was committed in a term of which it
+// had not heard it may drop: then nobody has counted on its disk.
+func (c *checker) holds(n *node, heard uint64) {
+	held := n.held
+	for n.held > 0 && (n.held > len(n.chain) || n.chain[n.held-1] != c.committed[n.held-1].link) {
+		n.held--
+	}
+	if n.held < held && c.committed[n.held].in <= heard {
+		c.violated(Durability, "%s drops %d@%d, which is committed", n.id, n.held+1, c.committed[n.held].term)
 	}
 	for n.held < len(n.chain) && n.held < len(c.committed) && n.chain[n.held] == c.committed[n.held].link {
 		n.held++
@@ -357,7 +362,7 @@ func (c *checker) commits(n *node) {
 func (c *checker) commit(by *node, index int) {
 	have := 0
 	for _, n := range c.nodes {
-		if c.holds(n); n.held >= index {
+		if c.holds(n, n.term); n.held >= index {
 			have++
 		}
 		if n.core != nil && n.reign > by.state.Term && n.held < index {

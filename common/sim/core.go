@@ -5,7 +5,7 @@
 // A whole cluster runs in one goroutine, in time that is only a number. A seed decides all that happens, and draws the
 // faults that there are: a fixed mix of faults misses what a particular one finds. The same seed is the same run.
 //
-// [Suite] runs many seeds as a test. [Golden] plays scripts against the same cores, and keeps what they said.
+// [Careful] and [Careless] run many seeds as a test. [Golden] plays scripts against the same cores, and keeps what they said.
 package sim
 
 import "raftworkbook/common/trace"

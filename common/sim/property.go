@@ -19,7 +19,8 @@ const (
 
 // What they rest on, and what a client may expect.
 const (
-	// Durability: what is committed is on the disks of a majority, and stays there.
+	// Durability: what is committed is on the disks of a majority, and stays on those that have heard of the term in
+	// which it was.
 	Durability Property = "Durability"
 	// SavedFirst: a message says nothing that a crash could take back.
 	SavedFirst Property = "Saved First"

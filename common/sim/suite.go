@@ -68,7 +68,7 @@ func tale(o outcome) string {
 	return b.String()
 }
 
-// Elections does so with nodes that elect who leads. It says how many terms that took once the faults had ended: one,
+// Elections runs seeds as Careful does, with nodes that elect who leads. It says how many terms that took once the faults had ended: one,
 // unless a vote is split or a candidate lacks what a majority has.
 func Elections(t testing.TB, a Algorithm, only uint64, fit time.Duration) {
 	t.Helper()

@@ -16,7 +16,7 @@
 //	state                raft.go, HardState and Raft
 //	AppendEntries RPC    replication.go, handleAppendEntries
 //	rules for leaders    replication.go, replicate, handleAppendEntriesReply, advanceCommit
-//	rules for all        raft.go, Step and Ready
+//	rules for all        raft.go, Step; ready.go, Ready
 //
 // Elections are missing: who leads a term is the operator's choice (lead.go).
 package raft

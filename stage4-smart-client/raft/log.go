@@ -2,7 +2,7 @@ package raft
 
 import "fmt"
 
-// A log is a sequence of entries. Only this file knows where in memory an entry is, and whether it is saved.
+// A log is a sequence of entries. Only this file counts where in memory an entry is.
 //
 // What it hands out stays as it is: entries are never changed in place, and after a cut the rest is copied, since
 // messages may still hold what was cut off.

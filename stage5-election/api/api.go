@@ -108,7 +108,7 @@ type Response struct {
 	Session uint64 `json:"session,omitempty"`
 	// Index is the last entry that the node had applied.
 	Index uint64 `json:"index,omitempty"`
-	// StalenessMS is how many milliseconds the answer to a read is outdated at most; nil if that is not known.
+	// StalenessMS is how many milliseconds the answer to a read is outdated at most; nil if not at all, or if that is not known.
 	StalenessMS *uint64 `json:"staleness_ms,omitempty"`
 }
 

@@ -28,8 +28,8 @@ const maxNodes = 64
 
 // A Client knows the servers of a cluster, and who of them leads.
 type Client struct {
-	// MaxStaleness is how outdated the answer to a read may be; 0 means not at all: then only the leader can give it.
-	// Set it before the first call.
+	// MaxStaleness is how outdated the answer to a read may be, in whole milliseconds; 0 means not at all: then only the
+	// leader can give it. Set it before the first call.
 	MaxStaleness time.Duration
 
 	lastID atomic.Uint64

@@ -42,7 +42,7 @@ func (c *Client) read(ctx context.Context, r api.Request) (api.Response, *api.Er
 	c.mu.Lock()
 	r.MinIndex = max(r.MinIndex, c.index)
 	c.mu.Unlock()
-	if r.MaxStalenessMS == nil && c.MaxStaleness > 0 {
+	if r.MaxStalenessMS == nil && c.MaxStaleness >= time.Millisecond {
 		r.MaxStalenessMS = new(uint64(c.MaxStaleness.Milliseconds()))
 	}
 	return c.tour(ctx, r).ask(ctx)

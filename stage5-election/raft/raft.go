@@ -19,7 +19,7 @@
 //	RequestVote RPC      election.go, handleRequestVote
 //	rules for candidates election.go, Campaign, countVotes
 //	rules for leaders    replication.go, replicate, handleAppendEntriesReply, advanceCommit
-//	rules for all        raft.go, Step and Ready
+//	rules for all        raft.go, Step; ready.go, Ready
 package raft
 
 import (

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// A log is a sequence of entries, whose beginning may be gone: a snapshot stands for that. Only this file knows where in
-// memory an entry is, and whether it is saved.
+// A log is a sequence of entries, whose beginning may be gone: a snapshot stands for that. Only this file counts where
+// in memory an entry is.
 //
 // What it hands out stays as it is: entries are never changed in place, and after a cut the rest is copied, since
 // messages may still hold what was cut off.

@@ -39,9 +39,10 @@ func (n *Node) look(s raft.Status) {
 	})
 }
 
-// Behind reports whether a read must wait: until this node has applied more, or knows what is committed.
+// Behind reports whether a read must wait: until this node has applied more, or knows what is committed; a list, for its
+// turn.
 func (n *Node) Behind(r api.Request) bool {
-	return r.MaxStalenessMS == nil || raft.Index(r.MinIndex) > n.view.Load().index
+	return r.Op == api.List || r.MaxStalenessMS == nil || raft.Index(r.MinIndex) > n.view.Load().index
 }
 
 // Await answers a read through reply, as soon as it need not wait any more.

@@ -187,8 +187,9 @@ func TestRead_says_how_outdated_it_may_be_and_is_refused_if_that_is_too_much(t *
 
 		s.serve("n3")
 		u := s.dial("n3")
-		u.send(`{"id":1,"op":"list","max_staleness_ms":1}` + "\n" + `{"id":2,"op":"list","max_staleness_ms":18446744073709551615}` + "\n")
+		u.send(`{"id":1,"op":"list","max_staleness_ms":1}` + "\n")
 		u.hears(fmt.Sprintf(`{"id":1,"ok":false,"error":{"code":"stale","message":"n3 may be outdated by %d ms, and 1 are allowed"}}`, age.Milliseconds()))
+		u.send(`{"id":2,"op":"list","max_staleness_ms":18446744073709551615}` + "\n")
 		u.hears(`{"id":2,"ok":true,"keys":["x"]}`)
 	})
 }
@@ -514,7 +515,12 @@ func TestLists_keep_the_node_from_nothing_else(t *testing.T) {
 		require.Len(t, late, 1)
 		require.Equal(t, api.Refuse(7, api.Errorf(api.Unavailable, "n1 does not come to it in time")), <-late)
 
+		for _, list.MaxStalenessMS = range []*uint64{nil, new(uint64(1000))} {
+			require.True(t, n.Behind(list), "each waits for its turn")
+		}
 		late = s.await("n1", list)
+		synctest.Wait()
+		require.Empty(t, late)
 		n.end()
 		synctest.Wait()
 		require.Len(t, late, 1)

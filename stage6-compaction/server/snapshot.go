@@ -131,8 +131,8 @@ type wish struct {
 	done  chan struct{}
 }
 
-// Snapshot has the node take a snapshot of all that it has applied, and returns when it is saved and all that it stands for
-// is gone from the log.
+// Snapshot has the node take a snapshot of all that it has applied, and returns when one is saved. What it stands for is
+// gone from the log then, but for what a follower is being sent.
 func (n *Node) Snapshot() {
 	w := wish{done: make(chan struct{})}
 	n.do(func() {

@@ -114,7 +114,7 @@ type Response struct {
 	Session uint64 `json:"session,omitempty"`
 	// Index is the last entry that the node had applied.
 	Index uint64 `json:"index,omitempty"`
-	// StalenessMS is how many milliseconds the answer to a read is outdated at most; nil if that is not known.
+	// StalenessMS is how many milliseconds the answer to a read is outdated at most; nil if not at all, or if that is not known.
 	StalenessMS *uint64 `json:"staleness_ms,omitempty"`
 	// Members is what members found, or a change made.
 	Members []Member `json:"members,omitzero"`
@@ -152,7 +152,7 @@ func (r *Response) Answers(op string) bool {
 // NodeStatus is what a server says of itself.
 type NodeStatus struct {
 	Node   string `json:"node"`
-	Role   string `json:"role"` // leader, candidate or follower
+	Role   string `json:"role"` // leader, candidate, precandidate or follower
 	Term   uint64 `json:"term"`
 	Leader string `json:"leader"` // the leader's id; empty if not known
 	// LastIndex is the last entry of the log, CommitIndex the last that is known to be committed, AppliedIndex the

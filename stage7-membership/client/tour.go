@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// longestTry is how long one server may take at most. It may not take more than its share either: of half of
-	// the call's time each server gets the same.
+	// longestTry is how long one server may take at most, but for a change. It may not take more than its share either:
+	// of half of the call's time each server gets the same.
 	longestTry = time.Second
 	// firstPause is how long a client waits at most after a round in which no server took its request, and
 	// maxPause after many.
@@ -42,7 +42,7 @@ func (c *Client) read(ctx context.Context, r api.Request) (api.Response, *api.Er
 	c.mu.Lock()
 	r.MinIndex = max(r.MinIndex, c.index)
 	c.mu.Unlock()
-	if r.MaxStalenessMS == nil && c.MaxStaleness > 0 {
+	if r.MaxStalenessMS == nil && c.MaxStaleness >= time.Millisecond {
 		r.MaxStalenessMS = new(uint64(c.MaxStaleness.Milliseconds()))
 	}
 	return c.tour(ctx, r).ask(ctx)

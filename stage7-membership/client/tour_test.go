@@ -527,16 +527,18 @@ func TestRead_that_no_server_can_answer_freshly_enough_says_so(t *testing.T) {
 
 func TestRead_without_a_bound_asks_for_none(t *testing.T) {
 	play(t, []part{leads}, func(t *testing.T, c *cast) {
-		_, _, err := c.Get(t.Context(), "k")
-		require.NoError(t, err)
+		for _, c.MaxStaleness = range []time.Duration{0, time.Millisecond - 1} { // that no follower could keep
+			_, _, err := c.Get(t.Context(), "k")
+			require.NoError(t, err)
+		}
 		c.MaxStaleness = time.Second
 		require.NoError(t, c.Put(t.Context(), "k", "v"))
-		_, err = c.Do(t.Context(), api.Request{Op: api.Get, Key: "k", MaxStalenessMS: new(uint64(0))})
+		_, err := c.Do(t.Context(), api.Request{Op: api.Get, Key: "k", MaxStalenessMS: new(uint64(0))})
 		require.NoError(t, err)
-		for _, h := range c.all("")[:3] {
+		for _, h := range c.all("")[:4] {
 			require.Nil(t, h.MaxStalenessMS, h.Op)
 		}
-		require.Equal(t, new(uint64(0)), c.all("")[3].MaxStalenessMS, "a bound of the request's own wins")
+		require.Equal(t, new(uint64(0)), c.all("")[4].MaxStalenessMS, "a bound of the request's own wins")
 	})
 }
 

@@ -66,7 +66,7 @@ func (r *Raft) Change(next []Member) error {
 		return ErrTransfer
 	case c.index > r.commitIndex:
 		return ErrChanging
-	case c.Next != nil && slices.Equal(c.Voters, next): // the new only learn yet, or there would be no next any more: it is withdrawn
+	case c.Next != nil && !c.Joint && slices.Equal(c.Voters, next): // the new only learn yet: it is withdrawn
 	case c.Next != nil:
 		return ErrChanging
 	}
@@ -156,7 +156,9 @@ func (r *Raft) goOn() {
 	}
 }
 
-// teach looks how far the new members are. Once all are level they become voters; if one cannot, none does.
+// teach looks how far the new members are. Once all are level they become voters; if one cannot, none does. A majority of
+// those who are to count must be there, whoever they are: without it nobody could lead from the next step on, nor take it
+// back.
 func (r *Raft) teach() {
 	all := true
 	for _, m := range r.config.Next {
@@ -176,7 +178,7 @@ func (r *Raft) teach() {
 		}
 		all = all && l.level
 	}
-	if all {
+	if all && middle(r.config.Next, r.answered) > Index(r.checkedRound) {
 		r.appendConfig(Configuration{Voters: r.config.Voters, Next: r.config.Next, Joint: true})
 	}
 }

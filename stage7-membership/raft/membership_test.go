@@ -561,6 +561,35 @@ func TestLearner_that_answers_and_comes_no_further_is_given_up(t *testing.T) {
 }
 
 // Nobody counts otherwise yet.
+func TestChange_waits_for_a_majority_of_those_who_are_to_count(t *testing.T) {
+	for _, before := range []int{0, 20} { // heartbeats from the election, or the failure, to the change
+		for _, withdrawn := range []bool{true, false} {
+			g := newGroup(t, options("", 0), nil, nil, nil)
+			g.kill("n3")
+			g.lead("n1")
+			for range before {
+				g.heartbeat()
+			}
+			g.change("n1", "n1 n3")
+			for range 50 {
+				g.heartbeat()
+			}
+			require.Equal(t, Leader, g.nodes["n1"].role)
+			require.Equal(t, "n1 n2 n3, and then n1 n3", g.nodes["n1"].config.String())
+			if withdrawn {
+				g.change("n1", "n1 n2 n3")
+				g.requireVoters("n1 n2 n3", "n3")
+				continue
+			}
+			g.start("n3")
+			for range 50 {
+				g.heartbeat()
+			}
+			g.requireVoters("n1 n3")
+		}
+	}
+}
+
 func TestChange_can_be_withdrawn_while_the_new_members_learn(t *testing.T) {
 	r := among(t, learners("n1 n2 n3", "n1 n2 n4"))
 	answers(r, 2, "n2")

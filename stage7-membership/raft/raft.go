@@ -22,7 +22,7 @@
 //	RequestVote RPC      election.go, handleRequestVote
 //	rules for candidates election.go, Campaign, countVotes
 //	rules for leaders    replication.go, replicate, handleAppendEntriesReply, advanceCommit
-//	rules for all        raft.go, Step and Ready
+//	rules for all        raft.go, Step; ready.go, Ready
 //	InstallSnapshot RPC  snapshot.go, handleInstallSnapshot
 //	§6, membership       membership.go, Change, goOn, extend, retract
 package raft
@@ -232,7 +232,7 @@ func (r *Raft) Step(m Message) {
 
 // Propose appends command to the leader's log and returns where. It is not committed yet; it is once an entry with
 // this index and this term is in Ready.Committed. If another one is there with this index, command is lost. It
-// returns ErrNotLeader or ErrTooMuch, with no effect, where it cannot.
+// returns ErrNotLeader, ErrTooMuch or ErrTransfer, with no effect, where it cannot.
 func (r *Raft) Propose(command json.RawMessage) (Index, Term, error) {
 	if r.role != Leader {
 		return 0, 0, ErrNotLeader

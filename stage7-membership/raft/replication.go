@@ -185,10 +185,13 @@ func (r *Raft) AnsweredRound() uint64 {
 	if r.role != Leader {
 		return 0
 	}
-	return uint64(r.config.majority(func(id string) Index {
-		if id == r.options.ID {
-			return Index(r.round)
-		}
-		return Index(r.progress[id].round)
-	}))
+	return uint64(r.config.majority(r.answered))
+}
+
+// answered is the last round of this leader that a node has answered.
+func (r *Raft) answered(id string) Index {
+	if id == r.options.ID {
+		return Index(r.round)
+	}
+	return Index(r.progress[id].round)
 }

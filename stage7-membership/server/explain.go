@@ -28,15 +28,16 @@ func (n *Node) Entries(limit uint64) (log []string, more bool) {
 	if limit == 0 {
 		limit = api.DefaultLog
 	}
-	log = []string{} // not nil: an empty one is an answer, too
+	var entries []raft.Entry
 	n.do(func() {
 		last := n.core.Status().LastIndex
 		after := last - min(last, raft.Index(limit))
-		more = after > 0
-		for _, e := range n.core.Entries(after) {
-			log = append(log, describe(e))
-		}
+		entries, more = n.core.Entries(after), after > 0
 	})
+	log = []string{} // not nil: an empty one is an answer, too
+	for _, e := range entries {
+		log = append(log, describe(e)) // here: the node has other things to do
+	}
 	fit := fitting(log)
 	return log[len(log)-fit:], more || fit < len(log)
 }

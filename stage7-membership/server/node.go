@@ -378,7 +378,7 @@ func (n *Node) send(messages []raft.Message) {
 // another one in its place.
 func (n *Node) apply(e raft.Entry) {
 	if len(e.Command) == 0 {
-		return // a leader's first
+		return // a leader's first, or a configuration
 	}
 	r, err := api.DecodeRequest(e.Command)
 	if err != nil || !r.Writes() {

@@ -83,7 +83,7 @@ type Peers struct {
 
 	inbound atomic.Int32 // connections to this node of which it knows
 
-	closing sync.Mutex // held while life ends, and while Serve joins running
+	closing sync.Mutex // held while life ends, and while somebody joins running
 	life    context.Context
 	end     context.CancelFunc
 	running sync.WaitGroup
@@ -200,7 +200,7 @@ func (p *Peers) known(conn net.Conn) {
 	p.strangers = slices.DeleteFunc(p.strangers, func(c net.Conn) bool { return c == conn })
 }
 
-// join counts Serve among what Close waits for, unless it comes after Close.
+// join counts a goroutine among what Close waits for, unless it comes after Close.
 func (p *Peers) join() bool {
 	p.closing.Lock()
 	defer p.closing.Unlock()
