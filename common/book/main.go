@@ -89,18 +89,28 @@ func run(ctx context.Context, number int, out io.Writer) error {
 	if err := prepare(ctx, root); err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	results := playAll(ctx, root, chapters)
 	var all tally
+	var failed error // the first; all that has begun ends before this does
 	for i, c := range chapters {
 		r := <-results[i]
-		if r.err != nil {
-			return fmt.Errorf("%s: %w", c.path, r.err)
+		if r.err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", c.path, r.err)
+			stop()
+		}
+		if failed != nil {
+			continue
 		}
 		for _, p := range r.Problems {
 			fmt.Fprintln(out, p)
 		}
 		fmt.Fprintf(out, "%-34s %s; %3.0f s\n", c.path, r.counts(), r.took.Seconds())
 		all.add(r.tally)
+	}
+	if failed != nil {
+		return failed
 	}
 	fmt.Fprintf(out, "%-34s %s\n", "in all", all.counts())
 	for _, l := range all.LeftOut {
@@ -157,10 +167,14 @@ func playAll(ctx context.Context, root string, chapters []chapter) []chan played
 		for i, c := range chapters {
 			places <- struct{}{}
 			go func() {
+				defer func() { <-places }()
+				if err := ctx.Err(); err != nil {
+					results[i] <- played{err: err}
+					return
+				}
 				began := time.Now()
 				t, err := check(c, ctx, root)
 				results[i] <- played{t, time.Since(began), err}
-				<-places
 			}()
 		}
 	}()

@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"raftworkbook/common/stages/tree"
 )
@@ -51,7 +52,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: bugs [-stage N] [-new] [-one-in N]")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *number, *onlyNew, *oneIn)
 	stop()
 	if err != nil {

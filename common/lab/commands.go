@@ -67,6 +67,7 @@ func commands() []command {
 		{name: "cut", usage: "LINK", help: "lose all on n1 n2, n1>n2, client n1, client<n1", run: hurt((*netfault.Forwarder).Cut)},
 		{name: "stall", usage: "LINK", help: "hold all back until it is healed", run: hurt((*netfault.Forwarder).Stall)},
 		{name: "slow", usage: "LINK TIME", help: "delay all: slow n1 n2 200ms", run: runSlow},
+		{name: "reorder", usage: "LINK", help: "let lines overtake each other", run: runReorder},
 		{name: "isolate", usage: "n1", help: "cut it from all nodes, but not from the client", from: firstCluster, run: runIsolate},
 		{name: "partition", usage: "n1,n2 n3,n4,n5", help: "cut all links between groups", from: firstCluster, run: runPartition},
 		{name: "heal", usage: "[LINK]", help: "undo all faults, or those of one link", run: runHeal},

@@ -212,6 +212,10 @@ func TestFaults_between_nodes(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(began), 300*time.Millisecond)
 	run(t, l, "heal n1 n2", "stall n1 n2 => ok", "put z 4 => ok", "wait get z @n3 => 4", "get z @n2 => 3",
 		"heal => ok", "wait get z @n2 => 4")
+	run(t, l, "reorder n1>n2 => ok", "put z 5 => ok", "wait get z @n2 => 5", "wait get z @n3 => 5")
+	answer, err := l.Run(t.Context(), "status")
+	require.NoError(t, err)
+	require.Contains(t, answer, "faults: reorder n1>n2")
 }
 
 func TestStatus_fits_80_columns_with_seven_nodes(t *testing.T) {

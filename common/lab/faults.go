@@ -69,6 +69,15 @@ func hurt(do func(f *netfault.Forwarder, from, to string)) func(context.Context,
 	}
 }
 
+func runReorder(ctx context.Context, l *Lab, args []word) (string, error) {
+	var failed error
+	answer, err := hurt(func(f *netfault.Forwarder, from, to string) { failed = f.Reorder(from, to) })(ctx, l, args)
+	if failed != nil {
+		return "", errors.New("with -tls a link has no lines to reorder")
+	}
+	return answer, err
+}
+
 func runSlow(ctx context.Context, l *Lab, args []word) (string, error) {
 	ways, rest, err := l.ways(args)
 	if err != nil {

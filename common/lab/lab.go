@@ -103,7 +103,6 @@ type Lab struct {
 	mu      sync.Mutex
 	members []*member // all that there ever were, by name
 	closed  bool
-	cpu     time.Duration
 	crashes []error
 }
 
@@ -311,14 +310,6 @@ func (l *Lab) Nodes() []Node {
 	return ns
 }
 
-// CPU is the processor time, user and system, of all processes of the cluster that have ended: after
-// Close, of all there were.
-func (l *Lab) CPU() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cpu
-}
-
 // Close ends the cluster and gives back processes, ports and temporary files. It is done within seconds,
 // and may be called again, with no effect. The error names the nodes that ended by themselves during the
 // lab's life, and not well.
@@ -488,7 +479,6 @@ func (l *Lab) bury(m *member, p *process) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cpu += p.cpu()
 	if byItself && p.crashed() {
 		l.crashes = append(l.crashes, fmt.Errorf("%s ended by itself: %s", m.ID, p.epitaph()))
 	}

@@ -71,7 +71,6 @@ func TestLab_close_leaves_no_process_port_or_file(t *testing.T) {
 	_, err = l.block.Accept()
 	require.ErrorIs(t, err, net.ErrClosed)
 	require.NoDirExists(t, filepath.Dir(l.Nodes()[0].Dir))
-	require.Positive(t, l.CPU())
 
 	_, err = l.Run(t.Context(), "restart n1")
 	require.ErrorContains(t, err, "closed")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -56,8 +55,7 @@ func Child() bool { return os.Getenv(childEnv) == "1" }
 // Its standard input is a leash: the node ends when the other end is closed, which also happens when the
 // lab is killed. It has a process group of its own, so that Ctrl-C at the terminal reaches the lab alone.
 type process struct {
-	cmd   *exec.Cmd
-	leash io.Closer
+	cmd *exec.Cmd
 
 	// say takes the lines that the process writes, those together that it wrote together: in order those of
 	// standard output, and those of standard error, but with no order between the two.
@@ -91,11 +89,9 @@ func launch(bin, id string, args []string, say func(lines []string), buried func
 	out := &lineWriter{say: p.hear(id + " listening on ")}
 	errs := &lineWriter{say: p.complain}
 	p.cmd.Stdout, p.cmd.Stderr = out, errs
-	leash, err := p.cmd.StdinPipe()
-	if err != nil {
+	if _, err := p.cmd.StdinPipe(); err != nil { // cmd holds it
 		return nil, err
 	}
-	p.leash = leash
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -189,11 +185,6 @@ func (p *process) gone() bool {
 	default:
 		return false
 	}
-}
-
-// cpu is the processor time, user and system, of a process that is gone.
-func (p *process) cpu() time.Duration {
-	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
 // A lineWriter cuts what is written to it into lines. A line longer than maxLogLine comes in pieces.

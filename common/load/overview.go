@@ -62,11 +62,7 @@ type step struct {
 // overview measures all stages.
 func (b *bench) overview(ctx context.Context) (overview, error) {
 	defer b.progress.clear()
-	root, err := tree.Root(".")
-	if err != nil {
-		return overview{}, err
-	}
-	found, err := tree.Stages(root)
+	found, err := findStages()
 	if err != nil {
 		return overview{}, err
 	}

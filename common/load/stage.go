@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"raftworkbook/common/lab"
+	"raftworkbook/common/stages/tree"
 	"raftworkbook/common/wire"
 )
 
@@ -31,17 +32,32 @@ type stage struct {
 	tls    bool     // all prove who they are
 }
 
+// findStages finds the stages of the workbook that the working directory is in.
+func findStages() ([]tree.Stage, error) {
+	root, err := tree.Root(".")
+	if err != nil {
+		return nil, err
+	}
+	return tree.Stages(root)
+}
+
 // buildStage builds stage n into dir.
 func buildStage(ctx context.Context, n int, dir string) (stage, error) {
-	found, err := filepath.Glob(fmt.Sprintf("stage%d-*", n))
-	if err != nil || len(found) != 1 {
-		return stage{}, fmt.Errorf("there is one stage%d-* in the workbook's directory, not %d here", n, len(found))
+	stages, err := findStages()
+	if err != nil {
+		return stage{}, err
 	}
-	bin := filepath.Join(dir, fmt.Sprintf("stage%d", n))
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./"+found[0]).CombinedOutput(); err != nil {
-		return stage{}, fmt.Errorf("go build ./%s: %w\n%s", found[0], err, out)
+	s, err := tree.Find(stages, n)
+	if err != nil {
+		return stage{}, err
 	}
-	return stage{number: n, name: fmt.Sprintf("stage %d", n), bin: bin}, nil
+	bin := filepath.Join(dir, s.Name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", bin, ".")
+	build.Dir = s.Dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return stage{}, fmt.Errorf("%s does not build: %w\n%s", s.Name, err, out)
+	}
+	return stage{number: s.Number, name: fmt.Sprintf("stage %d", s.Number), bin: bin}, nil
 }
 
 // contender is the stage as one that takes part in the comparison. Its servers are whole clusters, and its address is

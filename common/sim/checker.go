@@ -30,7 +30,7 @@ type checker struct {
 	// decided is up to where some leader has found the log committed, by the configuration in force.
 	decided uint64
 	// reigns are who led each term.
-	reigns map[uint64]reign
+	reigns map[uint64]*node
 	// last is the newest term that had a leader. Once watching is set, elections are how many terms each leader took.
 	last      uint64
 	watching  bool
@@ -44,12 +44,6 @@ type link struct{ term, hash uint64 }
 type commit struct {
 	link
 	in uint64
-}
-
-// A reign is of a node, in one of its lives.
-type reign struct {
-	node *node
-	life int
 }
 
 // A ledger is what the checker knows of one node.
@@ -73,7 +67,7 @@ type ledger struct {
 }
 
 func newChecker(nodes []*node, careless bool) checker {
-	return checker{nodes: nodes, careless: careless, reigns: map[uint64]reign{}, configs: map[link]Config{}}
+	return checker{nodes: nodes, careless: careless, reigns: map[uint64]*node{}, configs: map[link]Config{}}
 }
 
 // violated notes a violation, the first of each property. If it is of one that nobody can keep, the run goes on.
@@ -310,10 +304,10 @@ func (c *checker) leads(n *node, term uint64) {
 	}
 	n.reign = term
 	if before, ok := c.reigns[term]; ok {
-		c.violated(ElectionSafety, "%s leads term %d, as %s has done", n.id, term, before.node.id)
+		c.violated(ElectionSafety, "%s leads term %d, as %s has done", n.id, term, before.id)
 		return
 	}
-	c.reigns[term] = reign{n, n.life}
+	c.reigns[term] = n
 	if c.watching && term > c.last {
 		c.elections = append(c.elections, int(term-c.last))
 	}
@@ -399,7 +393,7 @@ func (c *checker) leaves(n *node, messages []Message) {
 			c.violated(SavedFirst, "%s sends %v to %s, and has saved %d entries only", n.id, m.Body, m.To, len(n.chain))
 			continue
 		}
-		to := c.reigns[m.Term].node
+		to := c.reigns[m.Term]
 		if to != nil && to.core != nil && to.reign == m.Term && m.Appended <= uint64(len(to.chain)) &&
 			to.chain[m.Appended-1] != n.chain[m.Appended-1] {
 			c.violated(SavedFirst, "%s sends %v to %s, and does not have the same log up to there", n.id, m.Body, m.To)

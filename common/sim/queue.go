@@ -28,7 +28,6 @@ const (
 	fails                // the next fault begins
 	resumes              // node's pause ends
 	restarts             // node comes back
-	heals                // all faults end
 	stores               // node's disk has a snapshot
 )
 

@@ -355,6 +355,17 @@ func TestNode_that_is_alone_is_as_fresh_as_can_be(t *testing.T) {
 	require.Equal(t, now, f.asOf)
 }
 
+func TestRounds_of_an_earlier_reign_say_nothing(t *testing.T) {
+	f := newFreshness()
+	now := f.born.Add(time.Second)
+	f.seal(appendOf(1, 1000), now)
+	f.settle(leading(1), 1000, now)
+	f.settle(following(1), 0, now)
+	now = now.Add(time.Second)
+	f.settle(leading(3), 7, now)
+	require.Equal(t, now, f.asOf, "it is alone in this one")
+}
+
 // correspond lets a follower write to a leader and the leader answer, with clocks that were born at different times.
 // Times are since the birth of the leader, except for the age, which is at the moment when the leader writes.
 func correspond(leader, follower *freshness, wrote, answered, age time.Duration) letter {

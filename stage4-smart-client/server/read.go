@@ -42,7 +42,7 @@ func (n *Node) look(s raft.Status) {
 // Behind reports whether a read must wait until this node has applied more.
 func (n *Node) Behind(r api.Request) bool { return raft.Index(r.MinIndex) > n.view.Load().index }
 
-// Await answers a read through reply, as soon as it need not wait any more.
+// Await takes in a request that is no write. It is answered through reply, as soon as it need not wait any more.
 func (n *Node) Await(r api.Request, reply func(api.Response)) {
 	n.submit(write{request: r, reply: reply})
 }

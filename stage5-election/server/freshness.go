@@ -94,6 +94,9 @@ func (f *freshness) open(l letter, now time.Time) {
 // from a majority: when it left nobody led a newer term, and what was committed by then is committed here, once an
 // entry of this term is.
 func (f *freshness) settle(s raft.Status, answered uint64, now time.Time) {
+	if s.Role != raft.Leader {
+		f.sent = nil // the next reign begins with round 1
+	}
 	for len(f.sent) > 0 && f.sent[0].number < answered {
 		f.sent = f.sent[1:]
 	}

@@ -45,7 +45,7 @@ func (n *Node) Behind(r api.Request) bool {
 	return r.Op == api.List || r.MaxStalenessMS == nil || raft.Index(r.MinIndex) > n.view.Load().index
 }
 
-// Await answers a read through reply, as soon as it need not wait any more.
+// Await takes in a request that is no write. It is answered through reply, as soon as it need not wait any more.
 func (n *Node) Await(r api.Request, reply func(api.Response)) {
 	n.submit(write{request: r, reply: reply})
 }

@@ -2,7 +2,7 @@ package raft
 
 import "errors"
 
-// ErrNotReady is returned by Read on a leader that does not know yet what is committed.
+// ErrNotReady is returned by a leader that does not know yet what is committed.
 var ErrNotReady = errors.New("nothing of this term is committed yet")
 
 // Read says when the state machine may be read, so that whoever asks sees all that was committed before (§8, D§6.4): once

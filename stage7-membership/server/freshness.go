@@ -95,7 +95,7 @@ func (f *freshness) open(l letter, now time.Time) {
 // entry of this term is.
 func (f *freshness) settle(s raft.Status, answered uint64, now time.Time) {
 	if s.Role != raft.Leader {
-		f.sent = nil // the next reign begins with round 1, and it may be alone then
+		f.sent = nil // the next reign begins with round 1
 	}
 	for len(f.sent) > 0 && f.sent[0].number < answered {
 		f.sent = f.sent[1:]
