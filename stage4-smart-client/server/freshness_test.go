@@ -358,7 +358,7 @@ func TestNode_that_is_alone_is_as_fresh_as_can_be(t *testing.T) {
 func TestRounds_of_an_earlier_reign_say_nothing(t *testing.T) {
 	f := newFreshness()
 	now := f.born.Add(time.Second)
-	f.seal(appendOf(1, 1000), now)
+	f.seal(appendOf(1000, 1), now)
 	f.settle(leading(1), 1000, now)
 	f.settle(following(1), 0, now)
 	now = now.Add(time.Second)
