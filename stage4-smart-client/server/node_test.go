@@ -588,7 +588,8 @@ func TestGet_is_answered_by_whoever_knows_what_is_committed(t *testing.T) {
 		leader := f.nodes["n1"]
 		require.Equal(t, api.Unavailable, leader.Read(get).Error.Code, "a leader whose first entry is not committed")
 		leader.Close()
-		f.start("n2").Status() // it has said what it is, and so has settled
+		f.start("n2").Status()
+		synctest.Wait() // it has said what it is, and has settled
 		require.Equal(t, api.Unavailable, f.nodes["n2"].Read(get).Error.Code, "a follower that has heard of no commit")
 		f.start("n1").Lead()
 		time.Sleep(2 * maxPause)

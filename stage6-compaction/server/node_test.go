@@ -599,7 +599,8 @@ func TestGet_is_answered_by_whoever_knows_what_is_committed(t *testing.T) {
 	get := bounded("x", 0, 0)
 	sail(t, 3, []string{"n2", "n3"}, func(t *testing.T, f *fleet) {
 		f.nodes["n1"].Close()
-		f.start("n2").Status() // it has said what it is, and so has settled
+		f.start("n2").Status()
+		synctest.Wait() // it has said what it is, and has settled
 		require.Equal(t, api.Unavailable, f.nodes["n2"].Read(get).Error.Code, "a follower that has heard of no commit")
 		f.start("n1").Status()
 		require.Equal(t, api.Unavailable, f.nodes["n1"].Read(get).Error.Code, "what is committed is not what the log has")
